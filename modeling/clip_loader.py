@@ -1,0 +1,223 @@
+"""CLIP, through the `clip` package: names, files, precisions.
+
+Nothing else in the project imports `clip`. The package is never forked and its own `clip.load`
+is not used: that one executes TorchScript archives and cannot read safetensors.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import types
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from modeling.precision import Precision
+from modeling.weight_files import StateDict, download, read_state_dict
+
+TINY = Path(__file__).resolve().parent.parent / "assets" / "tiny_clip.safetensors"
+_VOCABULARY = 49408  # tokens of CLIP's byte-pair encoding
+_ARCHIVE_EXTRAS = ("input_resolution", "context_length", "vocab_size")  # attributes, not weights
+
+
+def import_clip() -> types.ModuleType:
+    """Import the `clip` package.
+
+    Its PyPI builds want `pkg_resources.packaging`, which setuptools 70 and 82 onwards lack; a
+    stand-in serves for the duration of the import.
+
+    Returns:
+        The module.
+
+    Raises:
+        ImportError: the package is missing, or it is PyPI's clipboard manager of the same name.
+    """
+    if "clip" not in sys.modules and not _has_pkg_resources_packaging():
+        import packaging
+        import packaging.version
+
+        stub = types.ModuleType("pkg_resources")
+        stub.packaging = packaging
+        genuine = sys.modules.get("pkg_resources")
+        sys.modules["pkg_resources"] = stub
+        try:
+            clip = _import()
+        finally:
+            del sys.modules["pkg_resources"]
+            if genuine is not None:
+                sys.modules["pkg_resources"] = genuine
+    else:
+        clip = _import()
+    if not hasattr(clip, "tokenize"):
+        raise ImportError(
+            f"The `clip` at {clip.__file__} is not OpenAI's CLIP (PyPI's `clip` is a clipboard "
+            "manager). Run: pip uninstall clip && pip install clip-anytorch"
+        )
+    return clip
+
+
+def _has_pkg_resources_packaging() -> bool:
+    try:
+        from pkg_resources import packaging  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _import() -> types.ModuleType:
+    try:
+        return importlib.import_module("clip")
+    except ModuleNotFoundError as error:
+        if error.name != "clip":
+            raise
+        raise ImportError("OpenAI's CLIP is missing. Run: pip install clip-anytorch") from error
+
+
+def available_backbones() -> dict[str, str]:
+    """Names that `load_clip` knows, each with one line about it."""
+    urls = _published()
+    known = {name: f"OpenAI's {name}, downloaded once to {_cache_folder()}" for name in urls}
+    return {"tiny": "our small CLIP of the embedded default, drawn shapes only", **known}
+
+
+def _published() -> dict[str, str]:
+    """OpenAI's model names and addresses, from the package itself."""
+    import_clip()
+    return importlib.import_module("clip.clip")._MODELS
+
+
+def _cache_folder() -> str:
+    return os.path.join("~", ".cache", "clip")
+
+
+def load_clip(name: str, precision: str = "fp32", device: str | torch.device = "cpu") -> nn.Module:
+    """Load a frozen CLIP in eval mode.
+
+    Args:
+        name: a name of `available_backbones()`, or the path of a weight file in OpenAI's parameter
+            names (TorchScript archive, state dict, `{"state_dict": ...}`, safetensors).
+        precision: one of `modeling.precision.PRECISIONS`. Layers that `clip` keeps in fp32
+            (normalisations, embeddings) stay in fp32.
+        device: where to put it.
+
+    Returns:
+        A `clip.model.CLIP` whose parameters take no gradient.
+
+    Raises:
+        ValueError: an unknown name, or a file that does not hold a CLIP.
+        ConnectionError: a published file that cannot be downloaded.
+    """
+    path = weight_path(name)
+    model = build_clip(
+        _load_tensors(path), Precision(precision, torch.device(device)).weights, path
+    )
+    return model.to(device)
+
+
+def weight_path(name: str) -> Path:
+    """The weight file of a backbone; downloads a published one on first use."""
+    if name == "tiny":
+        return TINY
+    urls = _published()
+    if name in urls:
+        url = urls[name]
+        target = Path(_cache_folder()).expanduser() / url.rsplit("/", 1)[1]
+        return download(url, target, expected_sha256=url.split("/")[-2])
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    close = difflib.get_close_matches(name, ["tiny", *urls], n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    raise ValueError(
+        f"MODEL.BACKBONE.NAME is {name!r}, which is neither a file nor one of tiny, "
+        f"{', '.join(urls)}.{hint}"
+    )
+
+
+def _load_tensors(path: Path) -> StateDict:
+    state_dict = read_state_dict(path)
+    if "token_embedding.rows" in state_dict:
+        state_dict = _expand_token_embedding(state_dict)
+    return {
+        name: value
+        for name, value in state_dict.items()
+        if name not in _ARCHIVE_EXTRAS and not name.endswith("attn_mask")
+    }
+
+
+def _expand_token_embedding(state_dict: StateDict) -> StateDict:
+    """Rebuild the full token embedding from the rows that our small file keeps.
+
+    Tokens that the small model never saw get the mean row, the least surprising of all vectors.
+    """
+    state_dict = dict(state_dict)
+    rows = state_dict.pop("token_embedding.rows").float()  # [K, E]
+    ids = state_dict.pop("token_embedding.ids").long()  # [K]
+    weight = rows.mean(dim=0).repeat(_VOCABULARY, 1)  # [49408, E]
+    weight[ids] = rows
+    return {**state_dict, "token_embedding.weight": weight}
+
+
+def build_clip(state_dict: StateDict, dtype: torch.dtype, source: str | Path) -> nn.Module:
+    """Build CLIP from its tensors with the `clip` package's own `build_model`.
+
+    Args:
+        state_dict: OpenAI's parameter names to tensors.
+        dtype: precision of the matrices and convolutions.
+        source: where the tensors came from, for messages.
+
+    Returns:
+        The model on the CPU, frozen, in eval mode.
+
+    Raises:
+        ValueError: the tensors are not those of a CLIP.
+    """
+    import_clip()
+    build_model = importlib.import_module("clip.model").build_model
+    rng = torch.get_rng_state()  # its random initialisation must not move anybody's seed
+    try:
+        model = build_model(dict(state_dict))
+    except (KeyError, IndexError, RuntimeError, AssertionError, ZeroDivisionError) as error:
+        raise ValueError(
+            f"{source} does not hold a CLIP in OpenAI's parameter names: {error}. "
+            f"It has {len(state_dict)} tensors, such as {', '.join(list(state_dict)[:3])}."
+        ) from error
+    finally:
+        torch.set_rng_state(rng)
+    # build_model rounds through fp16, which loses nothing of OpenAI's own files but something of
+    # others: put the tensors in once more, in the precision that was asked for.
+    for parameter in model.parameters():
+        if parameter.dtype is torch.float16:
+            parameter.data = parameter.data.to(dtype)
+    model.load_state_dict(state_dict)
+    return model.requires_grad_(False).eval()
+
+
+def input_resolution(clip_model: nn.Module) -> int:
+    """Side of the square images that the image tower takes, in pixels."""
+    return clip_model.visual.input_resolution
+
+
+def tokenize(texts: list[str]) -> Tensor:
+    """CLIP's tokens of texts that fit.
+
+    Args:
+        texts: N strings.
+
+    Returns:
+        Token ids [N, 77], int64, zero-padded.
+
+    Raises:
+        RuntimeError: a text needs more than 77 tokens.
+    """
+    return import_clip().tokenize(texts).long()
+
+
+def encode_words(text: str) -> list[int]:
+    """Byte-pair ids of a text, without start and end tokens."""
+    import_clip()
+    return importlib.import_module("clip.clip")._tokenizer.encode(text)

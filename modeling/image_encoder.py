@@ -1,0 +1,25 @@
+"""The frozen image tower."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modeling.views import Views
+
+
+class ImageEncoder(nn.Module):
+    """Images to global features, with the tower of a CLIP.
+
+    Args:
+        clip_model: a frozen `clip.model.CLIP`.
+    """
+
+    def __init__(self, clip_model: nn.Module) -> None:
+        super().__init__()
+        self.visual = clip_model.visual
+
+    def forward(self, images: Tensor) -> Views:
+        """Encode images [B, 3, H, W] into `Views` with global features [B, D]."""
+        features = self.visual(images.to(self.visual.conv1.weight.dtype))  # [B, D]
+        return Views(F.normalize(features.float(), dim=-1))
