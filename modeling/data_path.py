@@ -1,0 +1,132 @@
+"""From pictures to batches of views: what is drawn, in which order, decoded or from the cache.
+
+Everything random about an epoch (its order, its flips, its other augmentations) is a function of
+the seed and the epoch alone. So a resumed run repeats the uninterrupted one, the number of workers
+changes nothing, and cached features see the very flips that decoding would have seen.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+PLAIN, FLIPPED = 0, 1  # the views of an image under a horizontal flip
+
+
+class Item(Protocol):
+    """What a data set lists; Dassl's Datum is one."""
+
+    impath: str
+    label: Any
+    domain: int
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One training example of one epoch: which image, which view, and the seed of the rest."""
+
+    index: int
+    view: int = PLAIN
+    seed: int = 0
+
+
+class EpochPlan(Sampler[list[Draw]]):
+    """Batches of draws, a different but repeatable set in each epoch.
+
+    The last, smaller batch is kept. Set `epoch` before iterating.
+
+    Args:
+        size: N, the number of images.
+        batch_size: images a batch.
+        seed: the run's seed.
+        flip: probability of the flipped view.
+    """
+
+    def __init__(self, size: int, batch_size: int, seed: int, flip: float = 0.0) -> None:
+        self.size, self.batch_size, self.seed, self.flip = size, batch_size, seed, flip
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-self.size // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        # SeedSequence mixes both numbers well: seed 1, epoch 2 has nothing of seed 2, epoch 1.
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(self.size)
+        views = rng.random(self.size) < self.flip
+        seeds = rng.integers(0, 2**31, self.size)
+        draws = [Draw(int(i), int(views[i]), int(seeds[i])) for i in order]
+        for start in range(0, self.size, self.batch_size):
+            yield draws[start : start + self.batch_size]
+
+
+class InOrder(Sampler[list[Draw]]):
+    """Every image once, plain, in list order: the plan of an evaluation or a cache."""
+
+    def __init__(self, size: int, batch_size: int) -> None:
+        self.size, self.batch_size = size, batch_size
+
+    def __len__(self) -> int:
+        return -(-self.size // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        for start in range(0, self.size, self.batch_size):
+            yield [Draw(i) for i in range(start, min(start + self.batch_size, self.size))]
+
+
+class ImageDataset(Dataset):
+    """Decoded, transformed images of a list of items, as Dassl's batches spell them.
+
+    Args:
+        items: what the data set lists.
+        read: path to PIL image.
+        transform: PIL image to tensor [3, H, W].
+        augmented: whether `transform` draws random numbers; they then come from the draw's seed.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        read: Callable[[str], Any],
+        transform: Callable[[Any], Tensor],
+        augmented: bool = False,
+    ) -> None:
+        self.items, self.read, self.transform, self.augmented = items, read, transform, augmented
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        item = self.items[draw.index]
+        try:
+            image = self._view(self.read(item.impath), draw)
+        except Exception as error:
+            raise RuntimeError(f"Cannot read picture {item.impath}: {error}") from error
+        return {
+            "img": image,
+            "label": item.label,
+            "domain": item.domain,
+            "index": draw.index,
+            "impath": item.impath,
+        }
+
+    def _view(self, picture: object, draw: Draw) -> Tensor:
+        if not self.augmented:
+            image = self.transform(picture)  # [3, H, W]
+            return image.flip(-1) if draw.view == FLIPPED else image
+        states = random.getstate(), np.random.get_state()
+        with torch.random.fork_rng(devices=[]):
+            random.seed(draw.seed)
+            np.random.seed(draw.seed)
+            torch.manual_seed(draw.seed)
+            image = self.transform(picture)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        return image

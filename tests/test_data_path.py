@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import Compose, RandomResizedCrop, ToTensor
+
+from modeling.data_path import FLIPPED, Draw, EpochPlan, ImageDataset, InOrder
+from modeling.feature_cache import CachedLoader, FeatureCache
+from modeling.image_encoder import ImageEncoder
+from modeling.loaders import ViewLoaders
+from modeling.transforms import fixed_transform
+from tests.small_clip import RESOLUTION
+
+SIZE = 11
+
+
+@dataclass
+class Picture:
+    impath: str
+    label: np.ndarray
+    domain: int = 0
+
+
+def read(path):
+    return Image.open(path).convert("RGB")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    items = []
+    for i in range(SIZE):
+        path = tmp_path / f"{i}.png"
+        Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(path)
+        items.append(Picture(str(path), (rng.random(3) < 0.4).astype(np.float32)))
+    return items
+
+
+class TestEpochPlan:
+    def test_every_image_once_and_the_last_batch_kept(self):
+        plan = EpochPlan(SIZE, 4, seed=1)
+        batches = list(plan)
+        assert [len(batch) for batch in batches] == [4, 4, 3] and len(plan) == 3
+        assert sorted(draw.index for batch in batches for draw in batch) == list(range(SIZE))
+
+    def test_depends_on_seed_and_epoch_alone(self):
+        def draws(seed, epoch):
+            plan = EpochPlan(50, 8, seed, flip=0.5)
+            plan.epoch = epoch
+            return [draw for batch in plan for draw in batch]
+
+        first = draws(1, 2)
+        torch.rand(3), np.random.rand(3)
+        assert first == draws(1, 2)
+        assert first != draws(1, 3) and first != draws(2, 2) and draws(1, 2) != draws(2, 1)
+
+    def test_flips_half_of_the_images(self):
+        def flipped(flip):
+            plan = EpochPlan(10_000, 100, 0, flip)
+            return np.mean([draw.view for batch in plan for draw in batch])
+
+        assert abs(flipped(0.5) - 0.5) < 0.02
+        assert flipped(0.0) == 0
+
+
+class TestImageDataset:
+    def test_flipped_view_is_the_mirrored_picture(self, pictures):
+        transform = fixed_transform((32, 32), "squash", "bicubic", None, None)
+        images = ImageDataset(pictures, read, transform)
+        mirrored = transform(read(pictures[3].impath).transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+        shown = images[Draw(3, FLIPPED)]
+        assert (shown["img"] - mirrored).abs().max() <= 1 / 255 + 1e-6
+        assert shown["index"] == 3 and np.array_equal(shown["label"], pictures[3].label)
+
+    def test_augmentation_follows_the_draws_seed(self, pictures):
+        transform = Compose([RandomResizedCrop(16), ToTensor()])
+        images = ImageDataset(pictures, read, transform, augmented=True)
+        torch.manual_seed(0)
+        before = torch.rand(1)
+        torch.manual_seed(0)
+        first = images[Draw(0, seed=5)]["img"]
+        assert torch.equal(torch.rand(1), before)
+        assert torch.equal(first, images[Draw(0, seed=5)]["img"])
+        assert not torch.equal(first, images[Draw(0, seed=6)]["img"])
+
+    def test_a_broken_picture_is_named(self, pictures):
+        with open(pictures[2].impath, "wb") as file:
+            file.write(b"not a picture")
+        images = ImageDataset(pictures, read, ToTensor())
+        with pytest.raises(RuntimeError, match="2.png"):
+            images[Draw(2)]
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop"])
+def test_fixed_transform_keeps_or_crops_the_borders(resize):
+    picture = np.zeros((40, 80, 3), dtype=np.uint8)
+    picture[:, :5] = 255  # a bright left edge
+    image = fixed_transform((32, 32), resize, "bicubic", None, None)(Image.fromarray(picture))
+    assert image.shape == (3, 32, 32)
+    assert bool(image[:, :, 0].mean() > 0.5) is (resize == "squash")
+
+
+def test_fixed_transform_normalises():
+    grey = Image.fromarray(np.full((8, 8, 3), 51, dtype=np.uint8))
+    image = fixed_transform((4, 4), "squash", "bicubic", [0.1, 0.2, 0.3], [0.5, 0.5, 0.5])(grey)
+    assert torch.allclose(image[:, 0, 0], torch.tensor([0.2, 0.0, -0.2]), atol=1e-6)
+
+
+@pytest.mark.parametrize(("resize", "mode"), [("stretch", "bicubic"), ("squash", "cubic")])
+def test_unknown_transforms_are_refused(resize, mode):
+    with pytest.raises(ValueError, match="must be one of"):
+        fixed_transform((4, 4), resize, mode, None, None)
+
+
+class TestCache:
+    """Cached features against decoding and encoding in every step."""
+
+    def loaders(self, clip_model, cached, workers=0):
+        encoder = ImageEncoder(clip_model)
+        return ViewLoaders(encoder, read, torch.device("cpu"), workers, 4, cached)
+
+    def transform(self, tower):
+        side = RESOLUTION[tower]
+        return fixed_transform((side, side), "squash", "bicubic", [0.5] * 3, [0.25] * 3)
+
+    @pytest.mark.parametrize("flip", [0.0, 0.5])
+    def test_cached_equals_encoding_in_every_step(self, flip, tower, clip_model, pictures):
+        transform = self.transform(tower)
+        encoder = ImageEncoder(clip_model)
+        plan = EpochPlan(SIZE, 4, seed=3, flip=flip)
+        cached = self.loaders(clip_model, True).train(pictures, transform, plan)
+        decoded = self.loaders(clip_model, False).train(pictures, transform, plan)
+        views_seen = 0
+        for epoch in (0, 5):
+            plan.epoch = epoch
+            for fast, slow in zip(cached, decoded, strict=True):
+                expected = encoder(slow["img"]).global_features
+                assert torch.allclose(fast["views"].global_features, expected, atol=1e-5)
+                assert torch.equal(fast["label"], slow["label"])
+                assert torch.equal(fast["index"], slow["index"])
+                assert fast["impath"] == slow["impath"]
+                views_seen += len(fast["views"])
+        assert views_seen == 2 * SIZE
+        assert cached.cache.features.shape[0] == (2 if flip else 1)
+
+    def test_workers_change_nothing(self, vit, pictures):
+        plan = EpochPlan(SIZE, 4, seed=3, flip=0.5)
+        crop = Compose([RandomResizedCrop(32), ToTensor()])
+        alone, helped = (
+            [batch["img"] for batch in self.loaders(vit, False, n).augmented(pictures, crop, plan)]
+            for n in (0, 2)
+        )
+        assert all(torch.equal(a, b) for a, b in zip(alone, helped, strict=True))
+
+    def test_evaluation_sees_every_image_in_order(self, vit, pictures):
+        transform = self.transform("ViT")
+        cached = list(self.loaders(vit, True).evaluation(pictures, transform, "test"))
+        decoded = list(self.loaders(vit, False).evaluation(pictures, transform, "test"))
+        assert len(cached) == 1 and [len(b["label"]) for b in decoded] == [4, 4, 3]
+        expected = torch.cat([ImageEncoder(vit)(b["img"]).global_features for b in decoded])
+        assert torch.allclose(cached[0]["views"].global_features, expected, atol=1e-5)
+        assert cached[0]["impath"] == [item.impath for item in pictures]
+
+    def test_nothing_is_encoded_before_it_is_needed(self, vit, pictures):
+        calls = []
+
+        def make():
+            calls.append(1)
+            return FeatureCache(torch.zeros(1, 2, 3), torch.zeros(2, 3), ["a", "b"])
+
+        loader = CachedLoader(make, InOrder(2, 1))
+        assert len(loader) == 2 and not calls
+        list(loader), list(loader)
+        assert calls == [1]
