@@ -1,0 +1,9 @@
+"""Metrics, the registered evaluator, and reports."""
+
+from compat.bootstrap import ensure_dassl
+
+ensure_dassl()
+
+from evaluation.evaluator import MultiLabelLongTail
+
+__all__ = ["MultiLabelLongTail"]

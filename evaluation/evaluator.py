@@ -1,0 +1,231 @@
+"""The evaluator of every trainer here: mAP over all, head, medium and tail classes.
+
+Scores stay on the device they were computed on until the split is done; then each class is ranked
+once. mAP is always reported in both score spaces. They differ because average precision ranks
+*images* within a class: a softmax over the classes subtracts another constant from each image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from dassl.evaluation import EVALUATOR_REGISTRY, EvaluatorBase
+from torch import Tensor
+from yacs.config import CfgNode
+
+from evaluation.average_precision import average_precision
+from evaluation.threshold_metrics import decide, threshold_metrics
+
+__all__ = ["GROUPS", "SCORES", "MultiLabelLongTail", "extend_cfg"]
+
+GROUPS = ("head", "medium", "tail")
+SCORES = ("logit", "sigmoid", "softmax")
+
+
+def extend_cfg(cfg: CfgNode) -> None:
+    """Declare this module's config keys and choose its evaluator."""
+    cfg.TEST.EVALUATOR = "MultiLabelLongTail"
+    # Space that ranks the images: logit | sigmoid | softmax (over the classes). A sigmoid keeps
+    # the order of the logits, so both give one mAP.
+    cfg.TEST.SCORE = "logit"
+    # A class is predicted above this probability, in (0, 1): of the softmax if SCORE is softmax,
+    # else of the sigmoid. Used by CP, CR, CF1, OP, OR and OF1 alone. CLIP's logits are all
+    # positive (about 25), so an uncalibrated sigmoid predicts every class.
+    cfg.TEST.THRESHOLD = 0.5
+    # Write the logits and targets of the test split to OUTPUT_DIR/scores.npz.
+    cfg.TEST.SAVE_SCORES = False
+
+
+@EVALUATOR_REGISTRY.register()
+class MultiLabelLongTail(EvaluatorBase):
+    """Average precision per class and group, and thresholded precision, recall and F1.
+
+    After :meth:`evaluate`, ``metrics`` holds its result and ``per_class`` one dict for each class:
+    name, train_count, group, positives, and AP in percent (None for a class without positives).
+
+    Args:
+        cfg: config with the keys of :func:`extend_cfg`.
+        lab2cname: class names by column; without it classes are called by their column.
+        **kwargs: accepted because Dassl's builder may pass more.
+    """
+
+    def __init__(
+        self, cfg: CfgNode, lab2cname: Mapping[int, str] | None = None, **kwargs: object
+    ) -> None:
+        super().__init__(cfg)
+        self.score = cfg.TEST.SCORE
+        self.threshold = cfg.TEST.THRESHOLD
+        if self.score not in SCORES:
+            raise ValueError(f"TEST.SCORE must be one of {', '.join(SCORES)}, got {self.score!r}")
+        if not 0 < self.threshold < 1:
+            raise ValueError(
+                f"TEST.THRESHOLD is a probability and must be in (0, 1), got {self.threshold}"
+            )
+        self._names = None if lab2cname is None else [lab2cname[c] for c in sorted(lab2cname)]
+        self._class_counts: list[int] | None = None
+        self._groups: list[str] | None = None
+        self.reset()
+
+    @property
+    def threshold_space(self) -> str:
+        """The probability that TEST.THRESHOLD refers to: sigmoid or softmax."""
+        return "softmax" if self.score == "softmax" else "sigmoid"
+
+    @property
+    def logits(self) -> Tensor:
+        """[N, C] float32, all batches since :meth:`reset`."""
+        return torch.cat(self._logits)
+
+    @property
+    def targets(self) -> Tensor:
+        """[N, C], as given, all batches since :meth:`reset`."""
+        return torch.cat(self._targets)
+
+    def describe_classes(self, class_counts: Sequence[int] | Tensor, groups: Sequence[str]) -> None:
+        """Tell how often each class occurs in the training set, and its group.
+
+        Args:
+            class_counts: C training counts.
+            groups: C times head, medium or tail.
+
+        Raises:
+            ValueError: lengths do not match the classes, or a group has another name.
+        """
+        counts = [int(count) for count in class_counts]
+        groups = list(groups)
+        expected = len(counts) if self._names is None else len(self._names)
+        if not len(counts) == len(groups) == expected:
+            raise ValueError(
+                f"expected a training count and a group for each of {expected} classes, "
+                f"got {len(counts)} counts and {len(groups)} groups"
+            )
+        unknown = sorted(set(groups) - set(GROUPS))
+        if unknown:
+            raise ValueError(f"groups must be {', '.join(GROUPS)}, got {', '.join(unknown)}")
+        self._class_counts, self._groups = counts, groups
+
+    def reset(self) -> None:
+        """Forget all batches and results."""
+        self._logits: list[Tensor] = []
+        self._targets: list[Tensor] = []
+        self.metrics: OrderedDict[str, float] = OrderedDict()
+        self.per_class: list[dict] = []
+
+    def process(self, logits: Tensor, targets: Tensor) -> None:
+        """Keep one batch on the device of its logits, without waiting for the device.
+
+        Args:
+            logits: [B, C].
+            targets: [B, C], 1 present, 0 absent, -1 unknown.
+
+        Raises:
+            ValueError: targets are class indices, or shapes do not match.
+        """
+        if targets.ndim == 1:
+            raise ValueError(
+                f"expected multi-label targets [B, C], got class indices {list(targets.shape)}; "
+                "for a data set with one label per image set TEST.EVALUATOR Classification"
+            )
+        known = self._names or self._class_counts
+        if logits.shape != targets.shape or (known and logits.shape[1] != len(known)):
+            classes = len(known) if known else "C"
+            raise ValueError(
+                f"expected logits and targets [B, {classes}], "
+                f"got {list(logits.shape)} and {list(targets.shape)}"
+            )
+        # Copies: a captured graph writes every batch into the same memory.
+        self._logits.append(logits.detach().to(torch.float32, copy=True))
+        self._targets.append(targets.detach().to(logits.device, copy=True))
+
+    def evaluate(self) -> OrderedDict[str, float]:
+        """Compute, print and return the metrics in percent, mAP first.
+
+        Raises:
+            RuntimeError: no batch was processed.
+            ValueError: a logit is NaN, a target is not 1, 0 or -1, or no class has a positive.
+        """
+        if not self._logits:
+            raise RuntimeError("expected at least one batch before evaluate(), got none")
+        logits, targets = self.logits, self.targets
+        positives = (targets == 1).sum(dim=0).tolist()
+        if not any(positives):
+            raise ValueError(
+                f"expected at least one positive target, got none in {len(logits)} images; "
+                "check the label list of this split"
+            )
+        # Softmax ranks by log-probability in double precision: probabilities themselves underflow
+        # to 0 where a class lies far below another one, and then tie.
+        log_probabilities = F.log_softmax(logits.double(), dim=1)
+        precisions = {  # C values each
+            "logit": _percent(average_precision(logits, targets, self._names)),
+            "softmax": _percent(average_precision(log_probabilities, targets, self._names)),
+        }
+        is_softmax = self.score == "softmax"
+        own = precisions["softmax" if is_softmax else "logit"]
+        self.per_class = self._describe(own, positives)
+
+        self.metrics = OrderedDict(mAP=_mean(own))
+        for group, rows in self._by_group().items():
+            if any(row["positives"] for row in rows):
+                self.metrics[f"mAP_{group}"] = _mean([row["AP"] for row in rows])
+        for space, values in precisions.items():
+            self.metrics[f"mAP_{space}"] = _mean(values)
+        predictions = decide(logits, self.threshold, softmax=is_softmax)
+        for name, value in threshold_metrics(predictions, targets).items():
+            self.metrics[name] = 100 * value
+        self._print(len(logits))
+        return self.metrics
+
+    def _describe(self, precisions: list[float | None], positives: list[int]) -> list[dict]:
+        unknown = [None] * len(positives)
+        names = self._names or [f"class {c}" for c in range(len(positives))]
+        columns = (names, self._class_counts or unknown, self._groups or unknown)
+        keys = ("name", "train_count", "group", "positives", "AP")
+        rows = zip(*columns, positives, precisions, strict=True)
+        return [dict(zip(keys, row, strict=True)) for row in rows]
+
+    def _by_group(self) -> dict[str, list[dict]]:
+        """Rows of ``per_class`` of each group that has classes, head first."""
+        rows = {group: [row for row in self.per_class if row["group"] == group] for group in GROUPS}
+        return {group: members for group, members in rows.items() if members}
+
+    def _print(self, total: int) -> None:
+        """Print in the format that Dassl's parse_test_res.py reads."""
+        if self.cfg.TEST.PER_CLASS_RESULT:
+            print("=> per-class result")
+            for row in self.per_class:
+                ap = "undefined" if row["AP"] is None else f"{row['AP']:.2f}%"
+                print(
+                    f"* class: {row['name']}\ttrain: {row['train_count']}\t"
+                    f"group: {row['group']}\tpositives: {row['positives']:,}\tAP: {ap}"
+                )
+        print("=> result")
+        print(f"* total: {total:,}")
+        print(f"* score: {self.score}")
+        for name, value in self.metrics.items():
+            print(f"* {name}: {value:.2f}%")
+        print(f"* threshold: {self.threshold:g} ({self.threshold_space})")
+        absent = [row["name"] for row in self.per_class if not row["positives"]]
+        if absent:
+            print(
+                f"* left out of every mAP, no positives among these images: {', '.join(absent)} "
+                f"({len(absent)} of {len(self.per_class)} classes)"
+            )
+        for group, rows in self._by_group().items():
+            if f"mAP_{group}" not in self.metrics:
+                print(f"* mAP_{group} left out: no positives in any of its {len(rows)} classes")
+
+
+def _percent(average_precisions: Tensor) -> list[float | None]:
+    """Plain floats, None where undefined."""
+    return [None if math.isnan(ap) else 100 * ap for ap in average_precisions.tolist()]
+
+
+def _mean(values: list[float | None]) -> float:
+    """Mean of the values that are defined."""
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined)

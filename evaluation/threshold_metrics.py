@@ -1,0 +1,78 @@
+"""Precision, recall and F1 of thresholded predictions, per class (macro) and overall (micro).
+
+CP, CR and CF1 average over classes, OP, OR and OF1 pool all decisions. Two definitions of CF1 are
+in use: most of the field combines the means, ``2 CP CR / (CP + CR)``, whereas DualCoOp and LMPT
+average the F1 of each class. Both are returned.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["decide", "threshold_metrics"]
+
+
+def decide(logits: Tensor, threshold: float, softmax: bool = False) -> Tensor:
+    """Predict a class as present where its probability exceeds the threshold.
+
+    The comparison is made on the logits, where no probability saturates.
+
+    Args:
+        logits: [N, C].
+        threshold: a probability, in (0, 1).
+        softmax: probabilities are a softmax over the classes instead of a sigmoid each.
+    """
+    if softmax:
+        return F.log_softmax(logits.double(), dim=1) > math.log(threshold)
+    return logits.double() > math.log(threshold) - math.log1p(-threshold)
+
+
+def threshold_metrics(predictions: Tensor, targets: Tensor) -> dict[str, float]:
+    """Return CP, CR, CF1, CF1_class_mean, OP, OR and OF1.
+
+    A ratio without a denominator counts as 0: a class never predicted has precision 0, a class
+    without positives recall 0, and both stay in the class means.
+
+    Args:
+        predictions: [N, C] bool.
+        targets: [N, C], 1 present, 0 absent, -1 unknown (the entry is ignored).
+
+    Returns:
+        Plain floats in [0, 1].
+
+    Raises:
+        ValueError: shapes differ.
+    """
+    if predictions.ndim != 2 or predictions.shape != targets.shape:
+        raise ValueError(
+            "expected predictions and targets of one shape [N, C], "
+            f"got predictions {list(predictions.shape)} and targets {list(targets.shape)}"
+        )
+    positives = targets == 1
+    hits = (predictions & positives).sum(dim=0).double()  # [C], as all counts below
+    predicted = (predictions & (targets != -1)).sum(dim=0).double()
+    present = positives.sum(dim=0).double()
+
+    class_precision = _ratio(hits, predicted).mean()
+    class_recall = _ratio(hits, present).mean()
+    precision = _ratio(hits.sum(), predicted.sum())
+    recall = _ratio(hits.sum(), present.sum())
+    metrics = {
+        "CP": class_precision,
+        "CR": class_recall,
+        "CF1": _ratio(2 * class_precision * class_recall, class_precision + class_recall),
+        "CF1_class_mean": _ratio(2 * hits, predicted + present).mean(),
+        "OP": precision,
+        "OR": recall,
+        "OF1": _ratio(2 * precision * recall, precision + recall),
+    }
+    values = torch.stack(list(metrics.values())).tolist()  # one wait for the device
+    return dict(zip(metrics, values, strict=True))
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    return torch.where(denominator > 0, numerator / denominator, 0.0)
