@@ -1,0 +1,64 @@
+"""Where the files of a data set lie, and what to say when they do not."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of a data set, relative to `folder`, itself relative to DATASET.ROOT.
+
+    The last three are used where they exist; the others must exist.
+    """
+
+    folder: str
+    train_list: str
+    test_list: str
+    labels: str
+    captions: str | None = None
+    val_list: str | None = None
+    class_freq: str | None = None
+
+    def check(self, dataset_dir: str, dataset: str) -> None:
+        """Check that the files that must exist do.
+
+        Args:
+            dataset_dir: Where `folder` lies on this machine.
+            dataset: Name of the data set, for the message.
+
+        Raises:
+            FileNotFoundError: One does not; the message shows the layout expected.
+        """
+        required = (
+            (self.train_list, 'training images, rows "path id id ..."'),
+            (self.test_list, "test images, likewise"),
+            (self.labels, 'classes, rows "name id"'),
+        )
+        optional = (
+            (self.val_list, "validation images, rows as in the other lists"),
+            (self.captions, 'captions of training images, rows "path caption"'),
+            (self.class_freq, "published class counts, compared with the training list"),
+        )
+        absent = [name for name, _ in required if not _is_file(dataset_dir, name)]
+        if not absent:
+            return
+        lines = [f"{dataset}: {', '.join(absent)} not found in {dataset_dir}"]
+        if not os.path.isdir(dataset_dir):
+            lines[0] += ", which is not a folder"
+        lines.append("The folder must hold the pictures, at the paths given in the lists, and")
+        for name, content in required:
+            state = "absent" if name in absent else "found"
+            lines.append(f"  {name}: {content} ({state})")
+        for name, content in optional:
+            if name:
+                state = "found" if _is_file(dataset_dir, name) else "absent"
+                lines.append(f"  {name}: {content} (optional, {state})")
+        where = f"The folder above {self.folder}" if self.folder else "This folder"
+        lines.append(f"{where} is given as --root (DATASET.ROOT); docs/data.md tells more.")
+        raise FileNotFoundError("\n".join(lines))
+
+
+def _is_file(dataset_dir: str, name: str) -> bool:
+    return os.path.isfile(os.path.join(dataset_dir, name))

@@ -1,0 +1,223 @@
+"""Readers of the plain-text files that define a multi-label data set.
+
+A label file has rows `name id`, an image list has rows `path id id ...`. Both are UTF-8, with or
+without a byte order mark; any line ending, trailing blanks and blank lines are fine. All that is
+wrong in a file is gathered and raised at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+SHOWN_PROBLEMS = 20
+SHOWN_CHARACTERS = 100
+
+_BLANKS = " \t"
+_NEWLINE = re.compile(rb"\r\n|\n|\r")
+_PATH_WITH_SUFFIX = re.compile(
+    r".*?\.(?:jpe?g|jp2|png|bmp|gif|webp|tiff?|ppm|pgm)(?=[ \t]|$)", re.IGNORECASE
+)
+_FIRST_WORD = re.compile(r"[^ \t]+")
+# At most nine digits: no id is larger, and Python refuses to convert very long ones.
+_ID = re.compile(r"-?[0-9]{1,9}")
+
+
+class Problem(NamedTuple):
+    """What is wrong at one place of a file.
+
+    Attributes:
+        line: Line number counted from 1; 0 where the whole file is meant.
+        row: The offending text; may be empty.
+        rule: The rule it breaks.
+    """
+
+    line: int
+    row: str
+    rule: str
+
+    def __str__(self) -> str:
+        """Return `line 3: 'a.jpg 99': id 99 is unknown`."""
+        row = self.row
+        if len(row) > SHOWN_CHARACTERS:
+            row = row[:SHOWN_CHARACTERS] + "..."
+        where = f"line {self.line}: " if self.line else ""
+        return f"{where}{row!r}: {self.rule}" if row else f"{where}{self.rule}"
+
+
+class DataFileError(ValueError):
+    """A data file breaks its format; the message lists the places.
+
+    Args:
+        path: The file.
+        problems: All that is wrong with it, at least one.
+        advice: What to do about it, where the rules do not say so.
+    """
+
+    def __init__(self, path: str | Path, problems: list[Problem], advice: str = "") -> None:
+        self.path = str(path)
+        self.problems = problems
+        lines = [f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}"]
+        lines += [f"  {problem}" for problem in problems[:SHOWN_PROBLEMS]]
+        if len(problems) > SHOWN_PROBLEMS:
+            lines.append(f"  ... and {len(problems) - SHOWN_PROBLEMS} more")
+        if advice:
+            lines.append(advice)
+        super().__init__("\n".join(lines))
+
+
+class ListEntry(NamedTuple):
+    """One image of a list.
+
+    Attributes:
+        path: Picture, relative to the folder of the data set.
+        labels: Ids of the classes present, in the order of the file; may be empty.
+        line: Line number in the list, counted from 1.
+    """
+
+    path: str
+    labels: tuple[int, ...]
+    line: int
+
+
+def read_labels(path: str | Path) -> list[str]:
+    """Read a label file with rows `name id`.
+
+    Rows are read from the right, so that "traffic light 9" is class 9, "traffic light".
+
+    Args:
+        path: The file.
+
+    Returns:
+        The C names, in the order of their ids.
+
+    Raises:
+        DataFileError: A row lacks a name or an id, an id or a name is repeated, the ids are not
+            exactly 0..C-1, or the file holds no row.
+        OSError: The file cannot be read.
+    """
+    problems: list[Problem] = []
+    rows = list(iter_rows(path, problems))
+    names: dict[int, str] = {}
+    lines: dict[int | str, int] = {}  # where an id or a name was first seen
+    for line, row in rows:
+        cut = max(row.rfind(blank) for blank in _BLANKS)
+        name, word = row[: max(cut, 0)].rstrip(_BLANKS), row[cut + 1 :]
+        rule = _broken_id_rule(word, len(rows))
+        if not name or rule:
+            rule = rule if name else "expected a name and an id, as in 'traffic light 9'"
+        elif int(word) in lines:
+            rule = f"id {int(word)} is already used on line {lines[int(word)]}"
+        elif name in lines:
+            rule = f"name {name!r} is already used on line {lines[name]}"
+        if rule:
+            problems.append(Problem(line, row, rule))
+        else:
+            names[int(word)] = name
+            lines[int(word)] = lines[name] = line
+    if problems:
+        raise DataFileError(path, problems)
+    if not rows:
+        raise DataFileError(path, [Problem(0, "", "the file is empty; expected rows 'name id'")])
+    return [names[index] for index in range(len(rows))]
+
+
+def read_list(path: str | Path, num_classes: int) -> list[ListEntry]:
+    """Read an image list with rows `path id id ...`.
+
+    An image without labels is a row without ids. See `split_path` for paths that hold blanks.
+
+    Args:
+        path: The file.
+        num_classes: C; every id must be in 0..C-1.
+
+    Returns:
+        The images, in the order of the file.
+
+    Raises:
+        DataFileError: An id is not an integer, negative, unknown or repeated in its row, a path is
+            repeated, or the file holds no row.
+        OSError: The file cannot be read.
+    """
+    problems: list[Problem] = []
+    entries: list[ListEntry] = []
+    first_lines: dict[str, int] = {}
+    for line, row in iter_rows(path, problems):
+        picture, rest = split_path(row)
+        words = rest.split()
+        rules = [rule for word in words if (rule := _broken_id_rule(word, num_classes))]
+        labels = () if rules else tuple(int(word) for word in words)
+        repeated = sorted({label for label in labels if labels.count(label) > 1})
+        rules += [f"id {label} is repeated" for label in repeated]
+        if picture in first_lines:
+            rules.append(f"the path is already listed on line {first_lines[picture]}")
+        first_lines.setdefault(picture, line)
+        if rules:
+            problems.append(Problem(line, row, "; ".join(rules)))
+        else:
+            entries.append(ListEntry(picture, labels, line))
+    if problems:
+        raise DataFileError(path, problems)
+    if not entries:
+        rule = "the file is empty; expected rows 'path id id ...'"
+        raise DataFileError(path, [Problem(0, "", rule)])
+    return entries
+
+
+def split_path(row: str) -> tuple[str, str]:
+    """Split a row into its leading path and the rest.
+
+    The path ends with the first word that has the suffix of a picture, so that "my photo.jpg 3" has
+    the path "my photo.jpg"; where no word has one, it is the first word.
+
+    Args:
+        row: A row without blanks at its ends.
+
+    Returns:
+        The path and the rest, without the blanks between them.
+    """
+    match = _PATH_WITH_SUFFIX.match(row) or _FIRST_WORD.match(row)
+    end = match.end() if match else 0
+    return row[:end], row[end:].strip(_BLANKS)
+
+
+def iter_rows(path: str | Path, problems: list[Problem]) -> Iterator[tuple[int, str]]:
+    """Yield the rows of a text file that are not blank.
+
+    Args:
+        path: The file.
+        problems: Rows that are not UTF-8 or hold control characters are added here, not yielded.
+
+    Yields:
+        Line number, counted from 1, and the row without blanks at its ends.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    content = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
+    # Not str.splitlines, which also cuts at characters that a path or a caption may hold.
+    for line, raw in enumerate(_NEWLINE.split(content), start=1):
+        try:
+            row = raw.decode("utf-8").strip(_BLANKS)
+        except UnicodeDecodeError as error:
+            shown = raw.decode("utf-8", errors="backslashreplace")
+            rule = f"byte {error.start + 1} is not UTF-8; save the file as UTF-8"
+            problems.append(Problem(line, shown, rule))
+            continue
+        if any(character < " " and character != "\t" for character in row):
+            problems.append(Problem(line, row, "holds a control character"))
+        elif row:
+            yield line, row
+
+
+def _broken_id_rule(word: str, num_classes: int) -> str:
+    """Return the rule that an id breaks, or an empty string."""
+    if not _ID.fullmatch(word):
+        return f"{word!r} is not an integer id, expected 0..{num_classes - 1}"
+    if int(word) < 0:
+        return f"id {int(word)} is negative, expected 0..{num_classes - 1}"
+    if int(word) >= num_classes:
+        return f"id {int(word)} is unknown, expected 0..{num_classes - 1}"
+    return ""
