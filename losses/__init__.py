@@ -1,0 +1,114 @@
+"""Losses for multi-label, long-tailed recognition: pure functions of tensors.
+
+Every classification loss is ``name(logits [B, C], targets [B, C], ..., reduction="mean")`` with
+targets of 1 (present), 0 (absent) or -1 (unknown). ``build_loss`` finds one by name and binds the
+training counts, so that a trainer calls ``loss(logits, targets)``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from losses._common import Counts, check_choice, nearest
+from losses.asymmetric import asymmetric_loss
+from losses.class_balanced import class_balanced_loss, effective_number_weights
+from losses.class_specific_embedding import (
+    aligned_distance,
+    class_margins,
+    class_specific_embedding_loss,
+    class_weights,
+    constant_distance,
+    effective_counts,
+    pooled_distance,
+)
+from losses.distribution_balanced import (
+    check_num_train,
+    class_bias,
+    distribution_balanced_loss,
+    rebalance_weights,
+)
+from losses.focal import binary_cross_entropy, focal_loss
+from losses.ranking import ranking_loss
+
+__all__ = [
+    "LOSSES",
+    "aligned_distance",
+    "asymmetric_loss",
+    "binary_cross_entropy",
+    "build_loss",
+    "class_balanced_loss",
+    "class_bias",
+    "class_margins",
+    "class_specific_embedding_loss",
+    "class_weights",
+    "constant_distance",
+    "distribution_balanced_loss",
+    "effective_counts",
+    "effective_number_weights",
+    "focal_loss",
+    "loss_options",
+    "pooled_distance",
+    "ranking_loss",
+    "rebalance_weights",
+]
+
+# The compositions other than "db" take their scale (balance, loss_weight) from BalancedLossNLP
+# (Huang et al., EMNLP 2021). That code has the class bias of variant "paper"; here the variant is
+# an option of every composition, so that an ablation changes one part at a time.
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "bce": binary_cross_entropy,
+    "asl": asymmetric_loss,
+    "focal": focal_loss,
+    "db": distribution_balanced_loss,
+    "db_no_focal": partial(distribution_balanced_loss, focal=False, loss_weight=0.5),
+    "r_bce_focal": partial(distribution_balanced_loss, negative_tolerant=False, balance=0.5),
+    "ntr_focal": partial(distribution_balanced_loss, rebalance=False, balance=0.5),
+    "cb_focal": partial(class_balanced_loss, negative_tolerant=False),
+    "cb_ntr": partial(class_balanced_loss, negative_tolerant=True),
+    "ranking": ranking_loss,
+}
+
+
+def loss_options(name: str) -> list[str]:
+    """Return the options that ``build_loss`` accepts for ``name``.
+
+    A switch that makes the name what it is (``focal`` for ``db_no_focal``) is no option.
+    """
+    check_choice("loss", name, LOSSES)
+    loss = LOSSES[name]
+    fixed = {k for k, v in getattr(loss, "keywords", {}).items() if isinstance(v, bool)}
+    bound = {"logits", "targets", "class_counts", "num_train"}
+    return [p for p in inspect.signature(loss).parameters if p not in fixed | bound]
+
+
+def build_loss(
+    name: str, class_counts: Counts, num_train: int, **options: object
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return ``loss(logits [B, C], targets [B, C])`` with counts and options bound.
+
+    Args:
+        name: a key of ``LOSSES``.
+        class_counts: [C] training images per class. Pass a tensor on the training device: the
+            step then copies nothing and can be captured in a CUDA graph.
+        num_train: number of training images.
+        **options: keyword arguments of the loss function.
+
+    Raises:
+        ValueError: on an unknown name or option (with the nearest valid one), or if ``num_train``
+            is smaller than the largest count.
+    """
+    allowed = loss_options(name)
+    for option in options:
+        if option not in allowed:
+            raise ValueError(f"loss {name!r} has no option {option!r}: {nearest(option, allowed)}")
+    counts = torch.as_tensor(class_counts, dtype=torch.float32)
+    check_num_train(counts.cpu(), num_train)
+    available = {"class_counts": counts, "num_train": num_train}
+    accepted = inspect.signature(LOSSES[name]).parameters
+    bound = {k: v for k, v in available.items() if k in accepted}
+    return partial(LOSSES[name], **bound, **options)

@@ -1,0 +1,139 @@
+"""What every loss shares: input checks, the meaning of targets, masking and reduction.
+
+Targets are 1 (present), 0 (absent) or -1 (unknown). Nothing here reads a value back from an
+accelerator, so that a training step stays free of synchronisation and can be captured in a CUDA
+graph; checks that need values run on the CPU only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Counts = Tensor | Sequence[float]
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return the hint that ends an error about an unknown name."""
+    choices = list(choices)
+    close = get_close_matches(str(name), choices, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"choose from {', '.join(choices)}.{hint}"
+
+
+def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
+    """Raise ``ValueError`` with the nearest valid name unless ``value`` is one of ``choices``."""
+    choices = list(choices)
+    if value not in choices:
+        raise ValueError(f"{what} is {value!r}: {nearest(value, choices)}")
+
+
+def to_compute_dtype(values: Tensor) -> Tensor:
+    """Return ``values`` as float32, or as float64 where they already are."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Check a pair of logits and targets and split the targets into two masks.
+
+    Args:
+        logits: [B, C] scores of any floating dtype; never modified.
+        targets: [B, C] of 1, 0 or -1, any dtype.
+
+    Returns:
+        Logits [B, C] in the compute dtype with 0 where the target is unknown (so that no value
+        and no gradient passes there), ``present`` [B, C] and ``known`` [B, C], both boolean.
+
+    Raises:
+        TypeError: if ``logits`` is not floating point.
+        ValueError: if the shapes differ, are not two-dimensional, or a target on the CPU is not
+            1, 0 or -1.
+    """
+    if not logits.is_floating_point():
+        raise TypeError(
+            f"logits must be floating point, got {logits.dtype}: pass raw scores, not labels."
+        )
+    if logits.ndim != 2 or targets.shape != logits.shape:
+        raise ValueError(
+            "logits and targets must both be [B, C], got "
+            f"{list(logits.shape)} and {list(targets.shape)}: targets are one row of 1/0/-1 per "
+            "image, not class indices."
+        )
+    present, known = split_targets(targets)
+    return to_compute_dtype(logits).masked_fill(~known, 0.0), present, known
+
+
+def split_targets(targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the boolean masks ``present`` (1) and ``known`` (1 or 0) of targets [B, C]."""
+    present, absent = targets == 1, targets == 0
+    if targets.device.type == "cpu" and not bool((present | absent | (targets == -1)).all()):
+        raise ValueError(
+            "targets must be 1 (present), 0 (absent) or -1 (unknown), got "
+            f"{sorted(set(targets.unique().tolist()) - {1, 0, -1})[:5]}."
+        )
+    return present, present | absent
+
+
+def as_counts(class_counts: Counts, like: Tensor) -> Tensor:
+    """Return training counts as a [C] tensor that goes with ``like`` [B, C].
+
+    The result has the device of ``like`` and, if that is floating point, its dtype.
+
+    Counts below one are raised to one: a class without any training image would otherwise divide
+    by zero, and one image is the least that a class can have and still be learnt.
+
+    Raises:
+        ValueError: if there is not exactly one count per class.
+    """
+    counts = to_compute_dtype(torch.as_tensor(class_counts, device=like.device))
+    if counts.shape != like.shape[1:]:
+        raise ValueError(
+            f"class_counts must hold one number per class, {list(like.shape[1:])}, got "
+            f"{list(counts.shape)}."
+        )
+    if like.is_floating_point():
+        counts = counts.to(like.dtype)
+    return counts.clamp(min=1.0)
+
+
+def answer_logits(logits: Tensor, present: Tensor) -> Tensor:
+    """Return the logit of the true answer [B, C]: z where present, -z where absent.
+
+    Its sigmoid is p_t, the probability given to the true answer.
+    """
+    return torch.where(present, logits, -logits)
+
+
+def cross_entropy(answers: Tensor) -> Tensor:
+    """Return -log p_t = log(1 + exp(-answer)) without overflow, of the same shape.
+
+    ``softplus`` is linear above its threshold, here where the difference is below 1e-13. On the
+    CPU ``logsigmoid`` would start a team of threads even for a handful of values.
+    """
+    return F.softplus(-answers, threshold=30.0)
+
+
+def masked_mean(entries: Tensor, known: Tensor) -> Tensor:
+    """Return the mean of ``entries`` over ``known``; 0, never NaN, where nothing is known."""
+    return entries.masked_fill(~known, 0.0).sum() / known.sum().clamp(min=1)
+
+
+def reduce_entries(entries: Tensor, known: Tensor, reduction: str) -> Tensor:
+    """Reduce a matrix of losses over its known entries.
+
+    Args:
+        entries: [B, C] losses.
+        known: [B, C] boolean; what is not known counts neither in the sum nor in the mean.
+        reduction: ``mean`` over known entries, ``sum``, or ``none`` ([B, C], 0 at unknown).
+    """
+    check_choice("reduction", reduction, REDUCTIONS)
+    if reduction == "mean":
+        return masked_mean(entries, known)
+    entries = entries.masked_fill(~known, 0.0)
+    return entries.sum() if reduction == "sum" else entries
