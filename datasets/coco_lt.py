@@ -14,7 +14,7 @@ from datasets.longtail import Layout, LongTailDataset
 
 @DATASET_REGISTRY.register()
 class COCOLT(LongTailDataset):
-    """COCO-LT, in the folder `coco`."""
+    """COCO-LT: 1,909 training images of COCO 2017, 80 classes, in ROOT/coco."""
 
     def __init__(self, cfg: CfgNode) -> None:
         layout = Layout(

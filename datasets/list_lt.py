@@ -15,9 +15,10 @@ def extend_cfg(cfg: CfgNode) -> None:
 
 @DATASET_REGISTRY.register()
 class ListLT(LongTailDataset):
-    """Images listed in train.txt, test.txt and, where present, val.txt.
+    """Your own images, from lists in ROOT/<DATASET.FOLDER>.
 
-    labels.txt names the classes; captions.txt is optional.
+    train.txt and test.txt list images, labels.txt names the classes; val.txt and captions.txt are
+    optional.
     """
 
     def __init__(self, cfg: CfgNode) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from compat.bootstrap import ensure_dassl
+
+ensure_dassl()
+
 from tests.small_clip import TOWERS, random_clip
 
 torch.set_num_threads(2)

@@ -18,6 +18,7 @@ from datasets.list_files import DataFileError, read_labels, read_list
 from datasets.longtail import group_of
 from datasets.voc_lt import VOCLT
 
+CHECKOUT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("LMPT_REAL_DATA", "data"))  # folder that holds voc/ and coco/
 FACTS = {
     "voc": {

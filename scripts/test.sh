@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Set up and run every check: formatting, lint, tests. Arguments go to pytest.
+#
+# usage: bash scripts/test.sh [PYTEST ARGUMENTS]
+set -euo pipefail
+if [[ "${1:-}" == "-h" || "${1:-}" == "--help" ]]; then
+    sed -n '2,4s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    exit 0
+fi
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+source "$root/scripts/setup_env.sh" requirements-dev.txt
+cd "$root"
+echo "== Formatting and lint"
+"$PYTHON" -m ruff format --check .
+"$PYTHON" -m ruff check .
+echo "== Tests"
+"$PYTHON" -m pytest "$@"
