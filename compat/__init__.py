@@ -1,0 +1,1 @@
+"""Dassl compatibility: `bootstrap` picks the Dassl in use, `dassl` is our own core."""

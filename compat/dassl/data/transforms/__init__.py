@@ -1,0 +1,5 @@
+"""Image transforms chosen by name in a config."""
+
+from .transforms import INTERPOLATION_MODES, build_transform
+
+__all__ = ["INTERPOLATION_MODES", "build_transform"]
