@@ -25,6 +25,7 @@ from yacs.config import CfgNode
 
 import datasets
 import evaluation
+import losses
 import trainers
 from modeling.clip_loader import available_backbones
 
@@ -96,7 +97,7 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
     """
     cfg = get_cfg_default()
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"  # CoOp's key: all | base | new
-    for package in (evaluation, datasets, trainers):
+    for package in (evaluation, datasets, losses, trainers):
         for found in pkgutil.iter_modules(package.__path__):
             module = importlib.import_module(f"{package.__name__}.{found.name}")
             if hasattr(module, "extend_cfg"):

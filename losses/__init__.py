@@ -18,13 +18,10 @@ from losses._common import Counts, check_choice, nearest
 from losses.asymmetric import asymmetric_loss
 from losses.class_balanced import class_balanced_loss, effective_number_weights
 from losses.class_specific_embedding import (
-    aligned_distance,
     class_margins,
     class_specific_embedding_loss,
     class_weights,
-    constant_distance,
     effective_counts,
-    pooled_distance,
 )
 from losses.distribution_balanced import (
     check_num_train,
@@ -37,7 +34,6 @@ from losses.ranking import ranking_loss
 
 __all__ = [
     "LOSSES",
-    "aligned_distance",
     "asymmetric_loss",
     "binary_cross_entropy",
     "build_loss",
@@ -46,13 +42,11 @@ __all__ = [
     "class_margins",
     "class_specific_embedding_loss",
     "class_weights",
-    "constant_distance",
     "distribution_balanced_loss",
     "effective_counts",
     "effective_number_weights",
     "focal_loss",
     "loss_options",
-    "pooled_distance",
     "ranking_loss",
     "rebalance_weights",
 ]

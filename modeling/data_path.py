@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from modeling.pictures import PictureError
+
 PLAIN, FLIPPED = 0, 1  # the views of an image under a horizontal flip
 
 
@@ -59,12 +61,71 @@ class EpochPlan(Sampler[list[Draw]]):
     def __iter__(self) -> Iterator[list[Draw]]:
         # SeedSequence mixes both numbers well: seed 1, epoch 2 has nothing of seed 2, epoch 1.
         rng = np.random.default_rng([self.seed, self.epoch])
-        order = rng.permutation(self.size)
+        order = self.order(rng)
         views = rng.random(self.size) < self.flip
         seeds = rng.integers(0, 2**31, self.size)
-        draws = [Draw(int(i), int(views[i]), int(seeds[i])) for i in order]
+        draws = [Draw(*map(int, row)) for row in zip(order, views, seeds, strict=True)]
         for start in range(0, self.size, self.batch_size):
             yield draws[start : start + self.batch_size]
+
+    def order(self, rng: np.random.Generator) -> np.ndarray:
+        """Which images an epoch shows: each once."""
+        return rng.permutation(self.size)
+
+
+class ClassAwarePlan(EpochPlan):
+    """Visits the classes in turn and shows a few images of each, so that rare ones come as often.
+
+    The schedule of the distribution-balanced loss (Wu et al., ECCV 2020): three images a visit, and
+    an epoch of a quarter of (largest class count) * C images.
+
+    Args:
+        labels: N float vectors [C] with 1 where a class is present.
+        batch_size: images a batch.
+        seed: the run's seed.
+        flip: probability of the flipped view.
+    """
+
+    per_visit = 3
+    share = 0.25
+
+    def __init__(
+        self, labels: Sequence[np.ndarray], batch_size: int, seed: int, flip: float = 0.0
+    ) -> None:
+        present = np.stack([np.asarray(label) for label in labels]) == 1  # [N, C]
+        self.members = [found for column in present.T if len(found := np.flatnonzero(column))]
+        largest = max(len(found) for found in self.members)
+        size = max(1, int(self.share * largest * len(self.members)))
+        super().__init__(size, batch_size, seed, flip)
+
+    def order(self, rng: np.random.Generator) -> np.ndarray:
+        """Which images an epoch shows: a class's images all come before any comes again."""
+        queues = [self._endless(found, rng) for found in self.members]
+        shown: list[int] = []
+        while len(shown) < self.size:
+            for c in rng.permutation(len(queues)):
+                shown.extend(next(queues[c]) for _ in range(self.per_visit))
+        return np.array(shown[: self.size])
+
+    @staticmethod
+    def _endless(found: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
+        while True:
+            yield from rng.permutation(found)
+
+
+def make_plan(
+    sampler: str, labels: Sequence[np.ndarray], batch_size: int, seed: int, flip: float
+) -> EpochPlan:
+    """The plan that `TRAINER.SAMPLER` names: "random" or "class_aware".
+
+    Raises:
+        ValueError: another name.
+    """
+    if sampler == "random":
+        return EpochPlan(len(labels), batch_size, seed, flip)
+    if sampler == "class_aware":
+        return ClassAwarePlan(labels, batch_size, seed, flip)
+    raise ValueError(f"TRAINER.SAMPLER must be random or class_aware, got {sampler!r}.")
 
 
 class InOrder(Sampler[list[Draw]]):
@@ -107,6 +168,8 @@ class ImageDataset(Dataset):
         item = self.items[draw.index]
         try:
             image = self._view(self.read(item.impath), draw)
+        except PictureError:
+            raise
         except Exception as error:
             raise RuntimeError(f"Cannot read picture {item.impath}: {error}") from error
         return {
@@ -114,6 +177,7 @@ class ImageDataset(Dataset):
             "label": item.label,
             "domain": item.domain,
             "index": draw.index,
+            "draw": draw.seed,
             "impath": item.impath,
         }
 

@@ -73,6 +73,7 @@ class FeatureCache:
             "views": Views(self.features[view.to(rows.device), rows]),  # [B, D]
             "label": self.labels[rows],
             "index": index,
+            "draw": torch.tensor([draw.seed for draw in draws]),
             "impath": [self.impaths[draw.index] for draw in draws],
         }
 

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch.autograd import gradcheck
 
 from losses.class_specific_embedding import (
-    aligned_distance,
     class_margins,
     class_specific_embedding_loss,
     class_weights,
     effective_counts,
 )
+from modeling.token_distance import aligned_distance
 from tests import _naive_losses as naive
 
 

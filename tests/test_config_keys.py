@@ -10,7 +10,7 @@ from dassl.config import get_cfg_default
 
 import train
 from losses import LOSSES, loss_options
-from trainers.base import _LOSS_FAMILIES
+from losses.config import node_options
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [
@@ -29,15 +29,14 @@ def test_every_key_is_read():
     assert len(keys) > 20
     for key in keys - {"DATASET.SUBSAMPLE_CLASSES"}:  # CoOp's: read by CoOp's own data sets
         name = key.rpartition(".")[2]
-        reads = re.findall(rf"\.{name}\b(?! =)", text)
+        reads = re.findall(rf"\.{name}\b(?! =)|get\(\"{name}\"", text)
         assert reads, f"{key} is declared and never read"
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_takes_the_options_of_its_node(loss):
-    family = _LOSS_FAMILIES.get(loss)
     cfg = train.build_cfg(train.build_parser().parse_args([]))
-    options = {key.lower() for key in cfg.TRAINER.LOSS[family]} if family else set()
+    options = set(node_options(cfg.TRAINER.LOSS, loss))
     assert options <= set(loss_options(loss))
 
 

@@ -8,7 +8,15 @@ import torch
 from PIL import Image
 from torchvision.transforms import Compose, RandomResizedCrop, ToTensor
 
-from modeling.data_path import FLIPPED, Draw, EpochPlan, ImageDataset, InOrder
+from modeling.data_path import (
+    FLIPPED,
+    ClassAwarePlan,
+    Draw,
+    EpochPlan,
+    ImageDataset,
+    InOrder,
+    make_plan,
+)
 from modeling.feature_cache import CachedLoader, FeatureCache
 from modeling.image_encoder import ImageEncoder
 from modeling.loaders import ViewLoaders
@@ -65,6 +73,34 @@ class TestEpochPlan:
 
         assert abs(flipped(0.5) - 0.5) < 0.02
         assert flipped(0.0) == 0
+
+
+class TestClassAwarePlan:
+    LABELS = [np.eye(3, dtype=np.float32)[0]] * 80 + [np.array([1, 1, 0], np.float32)] * 8
+    LABELS += [np.array([0, 0, 1], np.float32)] * 2
+
+    def shown(self, epoch=0):
+        plan = make_plan("class_aware", self.LABELS, 10, seed=1, flip=0.5)
+        plan.epoch = epoch
+        return plan, [draw.index for batch in plan for draw in batch]
+
+    def test_length_and_balance_are_the_papers(self):
+        plan, shown = self.shown()
+        assert len(shown) == plan.size == 88 * 3 // 4 and len(plan) == 7
+        visits = np.array([[(np.array(self.LABELS)[i] == 1) for i in shown]]).sum(axis=(0, 1))
+        assert abs(visits[2] - len(shown) / 3) <= 3  # two images carry a third of the epoch
+        assert len({i for i in shown if i < 80}) == sum(i < 80 for i in shown)  # none twice
+
+    def test_repeats_by_epoch_and_differs_between_them(self):
+        assert self.shown(2)[1] == self.shown(2)[1] != self.shown(3)[1]
+
+    def test_classes_without_images_are_passed_over(self):
+        plan = ClassAwarePlan([np.array([1, 0], np.float32)] * 8, 4, 0)
+        assert {draw.index for batch in plan for draw in batch} <= set(range(8))
+
+    def test_unknown_samplers_are_refused(self):
+        with pytest.raises(ValueError, match="random or class_aware, got 'even'"):
+            make_plan("even", self.LABELS, 4, 0, 0.0)
 
 
 class TestImageDataset:

@@ -1,4 +1,4 @@
-"""Distances between captions and prompt contexts of ``losses/class_specific_embedding.py``."""
+"""Distances between captions and prompt contexts of ``modeling/token_distance.py``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch.autograd import gradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from losses.class_specific_embedding import (
+from modeling.token_distance import (
     aligned_distance,
     constant_distance,
     pooled_distance,
@@ -141,7 +141,7 @@ def test_errors():
         aligned_distance(captions[0], contexts)
     with pytest.raises(ValueError, match=r"mask must be \[B, P\] = \[4, 5\], got \[4, 4\]"):
         aligned_distance(captions, contexts, mask[:, :4])
-    with pytest.raises(ValueError, match="Did you mean 'mean'"):
+    with pytest.raises(ValueError, match="mean or sum, got 'maen'"):
         aligned_distance(captions, contexts, reduce="maen")
     with pytest.raises(ValueError, match=r"captions must be \[B, E\]"):
         pooled_distance(captions, contexts[:, 0])

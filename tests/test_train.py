@@ -212,7 +212,7 @@ class TestStep:
             trainer("CoOp", "DATALOADER.CACHE", "yes")
         with pytest.raises(ValueError, match=r"LAMBDA must be in \[0, 1\], got 1.5"):
             trainer("LMPT", "TRAINER.LMPT.LAMBDA", "1.5")
-        with pytest.raises(ValueError, match="M_CTX must leave instance tokens"):
+        with pytest.raises(ValueError, match="M_CTX must leave context tokens"):
             trainer("LMPT", "TRAINER.LMPT.M_CTX", "16")
         with pytest.raises(ValueError, match="must hold {} once"):
             trainer("ZeroshotCLIP", "TRAINER.ZEROSHOTCLIP.TEMPLATE", "a photo")

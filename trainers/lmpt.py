@@ -2,8 +2,8 @@
 
 Contexts are split: the first M_CTX tokens are general, the others belong to the instance. The
 classification loss trains all of them through CLIP; the embedding loss pulls the instance tokens of
-present classes towards the words of the image's caption and pushes those of absent classes away,
-with wider margins and larger weights for rarer classes.
+present classes towards the image's caption and pushes those of absent classes away, with wider
+margins and larger weights for rarer classes. docs/deviations.md compares paper and released code.
 """
 
 from __future__ import annotations
@@ -15,9 +15,41 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from losses import aligned_distance, class_margins, class_specific_embedding_loss, class_weights
-from modeling.tokenizer import end_positions, tokenize_captions
+from losses import (
+    class_margins,
+    class_specific_embedding_loss,
+    class_weights,
+    effective_counts,
+)
+from modeling.caption_distance import CaptionDistance
 from trainers.base import PromptTrainer, prompt_options
+
+PRESETS = {
+    "paper": {
+        "SIGN": "hinge",  # hinge | inverted (present classes are pushed, absent ones pulled)
+        "PROMPT_TOKENS": "instance",  # instance | from_m
+        "CAPTION_TOKENS": "words",  # words | positions
+        "REDUCE_POS": "mean",  # mean | sum over positions
+        "SPACE": "token",  # token | pooled | text
+        "COUNTS": "raw",  # raw | softmax_freq | softmax_negfreq
+        "MARGIN": 1.0,  # margin of a class with one image, in cosine distance
+        "MARGIN_POWER": 0.25,  # margins are MARGIN * count ** -power
+        "GAMMA": 1.0,  # weights are in proportion to count ** -gamma
+        "REDUCTION": "weighted_sum",  # weighted_sum over classes | mean over images and classes
+    },
+    "released_repaired": {
+        "SIGN": "inverted",
+        "PROMPT_TOKENS": "from_m",
+        "CAPTION_TOKENS": "positions",
+        "REDUCE_POS": "sum",
+        "SPACE": "token",
+        "COUNTS": "raw",
+        "MARGIN": 0.2,
+        "MARGIN_POWER": 0.25,
+        "GAMMA": 2.0,
+        "REDUCTION": "mean",
+    },
+}
 
 
 def extend_cfg(cfg: CfgNode) -> None:
@@ -25,10 +57,8 @@ def extend_cfg(cfg: CfgNode) -> None:
     node = cfg.TRAINER.LMPT = prompt_options(CSC=True)
     node.M_CTX = 2  # general context tokens; the other N_CTX - M_CTX meet the caption
     node.LAMBDA = 0.5  # share of the classification loss, in [0, 1]
-    node.CSE = CfgNode()  # class-specific embedding loss
-    node.CSE.MARGIN = 1.0  # margin of a class with one image, in cosine distance
-    node.CSE.MARGIN_POWER = 0.25  # margins fall with count ** -power, as in LDAM
-    node.CSE.GAMMA = 1.0  # weights fall with count ** -gamma
+    node.PRESET = "paper"  # paper | released_repaired: what a CSE key means where it is None
+    node.CSE = CfgNode(dict.fromkeys(PRESETS["paper"]))  # class-specific embedding loss
 
 
 @TRAINER_REGISTRY.register()
@@ -36,37 +66,36 @@ class LMPT(PromptTrainer):
     """LMPT: contexts tuned by a balanced loss and by the images' captions."""
 
     def check_cfg(self, cfg: CfgNode) -> None:
-        """Refuse a share outside [0, 1]."""
+        """Refuse an unknown preset and a share outside [0, 1]."""
         super().check_cfg(cfg)
-        if not 0 <= self.method_cfg.LAMBDA <= 1:
+        options = self.method_cfg
+        if not 0 <= options.LAMBDA <= 1:
+            raise ValueError(f"TRAINER.LMPT.LAMBDA must be in [0, 1], got {options.LAMBDA}.")
+        if options.PRESET not in PRESETS:
             raise ValueError(
-                f"TRAINER.LMPT.LAMBDA must be in [0, 1], got {self.method_cfg.LAMBDA}."
+                f"TRAINER.LMPT.PRESET must be one of {', '.join(PRESETS)}, got {options.PRESET!r}."
             )
 
     def build_learner(self) -> nn.Module:
         """Contexts, and the captions that they will meet."""
-        learner = super().build_learner()
-        general = self.method_cfg.M_CTX
-        if not 0 <= general < learner.n_ctx:
-            raise ValueError(
-                f"TRAINER.LMPT.M_CTX must leave instance tokens: at least 0 and below the "
-                f"{learner.n_ctx} context tokens, got {general}."
-            )
-        captions = self.dm.dataset.captions
-        if captions is None:
-            raise ValueError(
-                f"LMPT needs captions of the training images and {self.cfg.DATASET.NAME} has none. "
-                "Give a captions file (see docs/data.md), or train CoOp."
-            )
-        tokens = tokenize_captions([" ".join(texts) for texts in captions]).to(self.device)
-        positions = learner.n_ctx - general  # P, instance tokens
-        self.caption_words = tokens[:, 1 : 1 + positions]  # [N, P] behind the start token
-        words = end_positions(tokens) - 1  # [N]
-        self.is_word = torch.arange(positions, device=self.device) < words[:, None]  # [N, P]
-        options = self.method_cfg.CSE
-        counts = torch.as_tensor(self.dm.dataset.class_counts, device=self.device).clamp(min=1)
-        self.margins = class_margins(counts, options.MARGIN, options.MARGIN_POWER)  # [C]
-        self.weights = class_weights(counts, options.GAMMA)  # [C]
+        learner = super().build_learner().to(self.device)
+        chosen = {key: value for key, value in self.method_cfg.CSE.items() if value is not None}
+        cse = self.cse = CfgNode({**PRESETS[self.method_cfg.PRESET], **chosen})
+        self.captions = self.caption_source()
+        self.distance = CaptionDistance(
+            self.captions.tokens,
+            learner,
+            self.text_encoder,
+            self.method_cfg.M_CTX,
+            cse.SPACE,
+            cse.PROMPT_TOKENS,
+            cse.CAPTION_TOKENS,
+            cse.REDUCE_POS,
+        )
+        counts = torch.as_tensor(self.dm.dataset.class_counts, device=self.device)
+        counts = effective_counts(counts, cse.COUNTS)  # [C]
+        self.margins = class_margins(counts, cse.MARGIN, cse.MARGIN_POWER)  # [C]
+        self.weights = class_weights(counts, cse.GAMMA)  # [C]
         return learner
 
     def compute_loss(
@@ -74,7 +103,7 @@ class LMPT(PromptTrainer):
     ) -> dict[str, Tensor]:
         """LAMBDA * classification loss + (1 - LAMBDA) * class-specific embedding loss."""
         classification = self.criterion(logits, targets)
-        embedding = self.embedding_loss(targets, batch["index"].to(self.device))
+        embedding = self.embedding_loss(targets, batch)
         share = self.method_cfg.LAMBDA
         return {
             "loss": share * classification + (1 - share) * embedding,
@@ -82,13 +111,14 @@ class LMPT(PromptTrainer):
             "loss_cse": embedding,
         }
 
-    def embedding_loss(self, targets: Tensor, index: Tensor) -> Tensor:
-        """Class-specific embedding loss of the images `index` [B] with targets [B, C]."""
-        is_word = self.is_word[index]  # [B, P]
-        words = self.clip.token_embedding(self.caption_words[index])  # [B, P, E]
-        instance = self.prompt_learner.contexts()[:, self.method_cfg.M_CTX :]  # [C, P, E]
-        distance = aligned_distance(words, instance, is_word)  # [B, C]
+    def embedding_loss(self, targets: Tensor, batch: dict[str, Any]) -> Tensor:
+        """Class-specific embedding loss of a batch with targets [B, C]."""
+        rows, captioned = self.captions.rows(
+            batch["index"].to(self.device), batch["draw"].to(self.device)
+        )
+        distance = self.distance(rows, batch["text_features"])  # [B, C]
         # An image without a caption says nothing about any class: unknown, in the loss's terms.
-        captioned = is_word.any(dim=1, keepdim=True)  # [B, 1]
-        targets = torch.where(captioned, targets, -torch.ones_like(targets))
-        return class_specific_embedding_loss(distance, targets, self.margins, self.weights)
+        targets = targets.where(captioned[:, None], -1.0)
+        return class_specific_embedding_loss(
+            distance, targets, self.margins, self.weights, self.cse.SIGN, self.cse.REDUCTION
+        )

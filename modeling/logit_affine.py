@@ -1,0 +1,64 @@
+"""From cosines to logits: CLIP's scale, optionally another one, optionally an offset.
+
+CLIP's cosines are positive for every class, so scale * cosine lies near +25 and a sigmoid of it is
+1 for all: a loss that judges each class by itself starts saturated. Measuring cosines from their
+mean puts the sigmoids where they can learn. A ranking within a class does not notice the offset.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+OFFSETS = ("off", "fixed", "learnt")
+
+
+class LogitAffine(nn.Module):
+    """Logits = scale * (cosine - offset).
+
+    What is switched off leaves no trace in the state dict, so checkpoints without it still fit.
+
+    Args:
+        clip_scale: CLIP's own scale, about 100.
+        scale: "clip", a number, or "learnt" (starting at CLIP's).
+        offset: "off", "fixed" at the mean cosine before training, or "learnt" from there.
+
+    Raises:
+        ValueError: another `scale` or `offset`.
+    """
+
+    def __init__(self, clip_scale: float, scale: str = "clip", offset: str = "off") -> None:
+        super().__init__()
+        if offset not in OFFSETS:
+            raise ValueError(f"LOGIT_BIAS must be one of {', '.join(OFFSETS)}, got {offset!r}.")
+        start = clip_scale if scale in ("clip", "learnt") else _number(scale)
+        self.register_buffer("scale", torch.tensor(float(start)), persistent=False)
+        if scale == "learnt":
+            self.log_gain = nn.Parameter(torch.zeros(()))  # of CLIP's scale
+        if offset != "off":
+            self.offset = nn.Parameter(torch.zeros(()), requires_grad=offset == "learnt")
+
+    @property
+    def waits_for_mean(self) -> bool:
+        """Whether an offset is used, which has to be set before training."""
+        return hasattr(self, "offset")
+
+    @torch.no_grad()
+    def centre(self, mean_cosine: Tensor) -> None:
+        """Start the offset at the mean cosine of images and classes before training."""
+        self.offset.copy_(mean_cosine)
+
+    def forward(self, cosines: Tensor) -> Tensor:
+        """Logits of cosines, any shape."""
+        scale = self.scale * self.log_gain.exp() if hasattr(self, "log_gain") else self.scale
+        return scale * (cosines - self.offset) if hasattr(self, "offset") else scale * cosines
+
+
+def _number(scale: str) -> float:
+    try:
+        value = float(scale)
+    except ValueError:
+        value = 0.0
+    if value <= 0:
+        raise ValueError(f"LOGIT_SCALE must be clip, learnt or a number above 0, got {scale!r}.")
+    return value
