@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import pkgutil
@@ -11,6 +12,7 @@ import sys
 from ast import literal_eval
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from compat.bootstrap import dassl_banner, ensure_dassl
 
@@ -104,10 +106,7 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
                 module.extend_cfg(cfg)
     for path in (args.dataset_config_file, args.config_file):
         if path:
-            if not Path(path).is_file():
-                raise FileNotFoundError(f"No config file {path}.")
-            with open(path, encoding="utf-8") as file:
-                override(cfg, list(_flatten(CfgNode.load_cfg(file))), source=path)
+            merge_yaml(cfg, Path(path))
     flags = {
         "DATASET.ROOT": args.root,
         "OUTPUT_DIR": args.output_dir,
@@ -128,6 +127,26 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
     if args.seed is not None:
         cfg.SEED = args.seed
     return cfg
+
+
+def merge_yaml(cfg: CfgNode, path: Path) -> None:
+    """Set the keys of a yaml file, after those of the files that its `_BASE_` lists.
+
+    Args:
+        cfg: changed in place.
+        path: the file; paths in its `_BASE_` are relative to its folder.
+
+    Raises:
+        FileNotFoundError: the file, or one that it builds on, does not exist.
+        ValueError: an unknown key or a value of another type.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"No config file {path}.")
+    with path.open(encoding="utf-8") as file:
+        node = CfgNode.load_cfg(file)
+    for base in node.pop("_BASE_", []):
+        merge_yaml(cfg, path.parent / base)
+    override(cfg, list(_flatten(node)), source=str(path))
 
 
 def override(cfg: CfgNode, pairs: Sequence[tuple[str, object]], source: str) -> None:
@@ -189,7 +208,10 @@ def _converted(key: str, value: object, default: object, source: str) -> object:
 
 
 def settle_seed(cfg: CfgNode, folder: Path) -> None:
-    """Give an unseeded run a seed: that of the run it continues, or a fresh one."""
+    """Give an unseeded run a seed: that of the run in `folder`, or a fresh one.
+
+    Held-out images and known labels depend on it, so an evaluation needs its training run's seed.
+    """
     if cfg.SEED < 0:
         earlier = _earlier(folder)
         cfg.SEED = earlier["SEED"] if earlier else random.SystemRandom().randrange(2**31)
@@ -230,6 +252,32 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
+class _Terminal:
+    """Standard output, which stock Dassl's logger would close when it goes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+@contextlib.contextmanager
+def _logging_to(output_dir: str) -> Iterator[None]:
+    """Copy standard output to OUTPUT_DIR/log.txt, as Dassl does, until the run is over."""
+    terminal = sys.stdout
+    sys.stdout = _Terminal(terminal)
+    setup_logger(output_dir)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stdout = terminal
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one experiment."""
     parser = build_parser()
@@ -239,14 +287,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not cfg.TRAINER.NAME:
             raise ValueError("--trainer is missing; see --help for the names.")
         folder = Path(cfg.OUTPUT_DIR)
-        settle_seed(cfg, folder)
+        settle_seed(cfg, Path(args.model_dir) if args.eval_only else folder)
         if not (args.eval_only or args.no_train):
             refuse_other_experiment(cfg, folder)
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
     cfg.freeze()
     set_random_seed(cfg.SEED)
-    setup_logger(cfg.OUTPUT_DIR)
+    with _logging_to(cfg.OUTPUT_DIR):
+        _run(cfg, args)
+
+
+def _run(cfg: CfgNode, args: argparse.Namespace) -> None:
     if cfg.USE_CUDA and torch.cuda.is_available():
         torch.backends.cudnn.benchmark = True
     print(dassl_banner())
@@ -258,6 +310,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
         trainer.test()
     elif not args.no_train:
+        folder = Path(cfg.OUTPUT_DIR)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(cfg.dump(), encoding="utf-8")
         try:

@@ -29,6 +29,7 @@ __all__ = [
     "results_table",
     "runs_by_method",
     "save_scores",
+    "summarise",
     "write_results",
     "write_whole",
 ]
@@ -202,6 +203,11 @@ def results_table(results: Sequence[Mapping[str, Any]], fmt: str = "plain") -> s
         disable_numparse=True,
     )
     return (table.replace("±", r"$\pm$") if fmt == "latex" else table) + "\n"
+
+
+def summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Mean ± sample standard deviation of some runs, over all, head, medium and tail classes."""
+    return {name: _format_mean_std(*_mean_std(runs, key)) for name, key in METRICS.items()}
 
 
 def runs_by_method(results: Iterable[Mapping[str, Any]]) -> dict[tuple, list[Mapping[str, Any]]]:

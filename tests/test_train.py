@@ -252,6 +252,14 @@ class TestCommandLine:
         )
         self.fails_with(command, "my.yaml.*MAX_EPOCHS.*Did you mean 'OPTIM.MAX_EPOCH'", capsys)
 
+    def test_a_yaml_builds_on_others_and_has_the_last_word(self, tmp_path):
+        (tmp_path / "first.yaml").write_text("OPTIM:\n  LR: 0.5\n  MAX_EPOCH: 3\n")
+        (tmp_path / "sub").mkdir()
+        (tmp_path / "sub" / "own.yaml").write_text("_BASE_: [../first.yaml]\nOPTIM:\n  LR: 0.25\n")
+        command = ["--config-file", str(tmp_path / "sub" / "own.yaml")]
+        cfg = train.build_cfg(train.build_parser().parse_args(command))
+        assert cfg.OPTIM.LR == 0.25 and cfg.OPTIM.MAX_EPOCH == 3
+
     def test_an_unknown_trainer_gets_the_nearest_name(self, root, tmp_path):
         with pytest.raises(ValueError, match=r"do you mean \[LMPT\]"):
             train.main(arguments(root, "LMTP", tmp_path / "out"))
@@ -286,6 +294,9 @@ class TestCommandLine:
         drawn = int(re.search(r"^Seed: (\d+)", (tmp_path / "out/log.txt").read_text(), re.M)[1])
         train.main(command)
         assert results(tmp_path / "out")["seed"] == drawn
+        command[command.index(str(tmp_path / "out"))] = str(tmp_path / "eval")
+        train.main([*command, "--eval-only", "--model-dir", str(tmp_path / "out")])
+        assert results(tmp_path / "eval")["seed"] == drawn
 
     def test_another_experiment_does_not_continue_a_folder(self, root, tmp_path, capsys):
         train.main(arguments(root, "CoOp", tmp_path / "out"))
