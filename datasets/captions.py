@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,32 @@ def read_captions(path: str | Path, prefix: str = "") -> dict[str, list[str]]:
     if problems:
         raise DataFileError(path, problems)
     return captions
+
+
+def captions_of(images: Sequence[str], path: str | Path, prefix: str = "") -> dict[str, list[str]]:
+    """Read the captions of given images.
+
+    Args:
+        images: Paths of the images, as in their list.
+        path: The file of captions.
+        prefix: See `read_captions`.
+
+    Returns:
+        The captions of each image, in the order of the file; none for an image without any.
+
+    Raises:
+        DataFileError: The file breaks its format.
+        ValueError: No caption belongs to any of the images.
+        OSError: The file cannot be read.
+    """
+    captions = read_captions(path, prefix)
+    if not any(image in captions for image in images):
+        raise ValueError(
+            f"{path}: no caption belongs to a training image. Its paths begin with "
+            f"{next(iter(captions))!r}, those of the list with {images[0]!r}; "
+            "DATASET.CAPTIONS_PREFIX puts a folder before the former."
+        )
+    return {image: captions.get(image, []) for image in images}
 
 
 def _read_text(path: str | Path, problems: list[Problem]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ import io
 import pickle
 import pickletools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,39 @@ def read_class_freq(path: str | Path) -> np.ndarray:
         rule = f"'class_freq' must be a vector of integers >= 0, got {counts.dtype} {counts.shape}"
         raise DataFileError(path, [Problem(0, "", rule)])
     return counts.astype(np.int64)
+
+
+def check_class_freq(
+    path: str | Path, names: Sequence[str], counted: np.ndarray, train_list: str
+) -> None:
+    """Compare the published counts with those of a training list.
+
+    Args:
+        path: The published file.
+        names: The C class names.
+        counted: Images of each class in the training list, int64 [C].
+        train_list: Name of that list, for the message.
+
+    Raises:
+        DataFileError: They differ, or the file is refused by `read_class_freq`.
+        OSError: The file cannot be read.
+    """
+    published = read_class_freq(path)
+    if len(published) != len(names):
+        problems = [Problem(0, "", f"it has {len(published)} counts for {len(names)} classes")]
+    else:
+        problems = [
+            Problem(0, name, f"{published[c]} published, {counted[c]} in the training list")
+            for c, name in enumerate(names)
+            if published[c] != counted[c]
+        ]
+    if problems:
+        raise DataFileError(
+            path,
+            problems,
+            f"{train_list} is not the published list, or this file belongs to another one; remove "
+            "this file to go by the list.",
+        )
 
 
 class _NumbersOnly(pickle.Unpickler):

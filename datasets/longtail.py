@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import difflib
 import os
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 from dassl.data.datasets import DatasetBase, Datum
 from yacs.config import CfgNode
 
-from datasets.captions import read_captions
-from datasets.class_freq import read_class_freq
+from datasets.captions import captions_of
+from datasets.class_freq import check_class_freq
 from datasets.layout import Layout
-from datasets.list_files import DataFileError, ListEntry, Problem, read_labels, read_list
+from datasets.list_files import ListEntry, read_labels, read_list
+from datasets.partial_labels import known_labels, shared_known_labels
+from datasets.subsets import few_shot, hold_out
 
 HEAD_COUNT = 100  # training images from which a class belongs to the head
 TAIL_COUNT = 20  # training images below which it belongs to the tail
@@ -31,6 +33,11 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.DATASET.CLASSNAMES = "clean"  # clean ("dining table") | raw, as in the label file
     cfg.DATASET.CAPTIONS = ""  # captions, text or json, under the data set's folder; "": its own
     cfg.DATASET.CAPTIONS_PREFIX = ""  # folder put before the paths in them, e.g. "train2017"
+    # Share of the training images held out for validation, in [0, 1), where there is no val list.
+    # Not Dassl's VAL_PERCENT: that is 0.1 by default, and nothing is to be held out unasked.
+    cfg.DATASET.VAL_FRACTION = 0.0
+    cfg.DATASET.LABEL_PROPORTION = 1.0  # probability that a training label is known, in (0, 1]
+    cfg.DATASET.LABEL_MASK = ""  # npz of the known ones, made if absent; "": drawn from the seed
 
 
 def group_of(count: int) -> str:
@@ -47,11 +54,13 @@ def group_of(count: int) -> str:
 class LongTailDataset(DatasetBase):
     """A multi-label data set defined by a label file and image lists.
 
-    Classes without a training image stay classes. `Datum.label` is a float32 vector [C] of zeros
-    and ones.
+    Classes without a training image stay classes. `Datum.label` is a float32 vector [C]: 1 present,
+    0 absent, and in training images -1 unknown. What is trained on is settled in this order: the
+    pictures that are there, less the validation hold-out, of these DATASET.NUM_SHOTS per class, of
+    their labels those that are known.
 
     Attributes:
-        class_counts: Images of each class in the training list as used, int64 [C].
+        class_counts: Training images, as used, in which each class is known to be, int64 [C].
         groups: "head", "medium" or "tail" of each class, by `class_counts`.
         captions: Captions of each image in train_x, empty where there are none; None without a
             caption file.
@@ -73,11 +82,7 @@ class LongTailDataset(DatasetBase):
         settings = cfg.DATASET
         _check_choice("DATASET.MISSING", settings.MISSING, ("error", "skip"))
         _check_choice("DATASET.CLASSNAMES", settings.CLASSNAMES, ("clean", "raw"))
-        if settings.NUM_SHOTS > 0:
-            raise ValueError(
-                f"DATASET.NUM_SHOTS must be -1, got {settings.NUM_SHOTS}. Few-shot sampling draws "
-                "images by their one class; a long-tailed set is used whole."
-            )
+        _check_proportions(settings)
         self.layout = layout
         self.dataset_dir = os.path.join(
             os.path.abspath(os.path.expanduser(settings.ROOT)), layout.folder
@@ -87,13 +92,15 @@ class LongTailDataset(DatasetBase):
         entries = self._read_lists(len(raw_names))
         self._check_class_freq(raw_names, entries["train"])
         used = self._drop_absent(entries, skip=settings.MISSING == "skip")
+        self._choose_subsets(cfg, used, len(raw_names))
 
         if settings.CLASSNAMES == "clean":
             self._names = [self.clean_names.get(n, n).replace("_", " ") for n in raw_names]
         else:
             self._names = raw_names
         targets = {split: _multi_hot(rows, len(raw_names)) for split, rows in used.items()}
-        self.class_counts = targets["train"].sum(axis=0, dtype=np.int64)  # [C]
+        targets["train"][~self._known_labels(cfg, entries["train"], used["train"])] = -1.0
+        self.class_counts = (targets["train"] > 0).sum(axis=0, dtype=np.int64)  # [C]
         self.groups = [group_of(count) for count in self.class_counts]
         self.captions = self._join_captions(
             settings.CAPTIONS, settings.CAPTIONS_PREFIX, entries["train"], used["train"]
@@ -128,18 +135,20 @@ class LongTailDataset(DatasetBase):
         ]
         for split, data in (("train", self.train_x), ("val", self.val), ("test", self.test)):
             if data:
-                per_image = np.array([item.label.sum() for item in data])
+                per_image = np.array([(item.label > 0).sum() for item in data])
                 line = (
                     f"  {split}: {len(data)} images, {per_image.mean():.2f} labels per image, "
                     f"{int((per_image == 0).sum())} without labels"
                 )
-                absent = self.missing[split]
+                absent = self.missing.get(split, 0)
                 lines.append(line + (f"; {absent} absent pictures skipped" if absent else ""))
+        lines += [f"  {note}" for note in self._notes]
         if self.captions is None:
             lines.append("  captions: none, there is no caption file")
         else:
-            joined = sum(bool(texts) for texts in self.captions)
-            lines.append(f"  captions: for {joined} of {len(self.captions)} training images")
+            images = [len(texts) for texts in self.captions if texts]
+            line = f"  captions: {sum(images)} for {len(images)} of {len(self.captions)} training "
+            lines.append(f"{line}images, none for {len(self.captions) - len(images)}")
         if unseen := int((self.class_counts == 0).sum()):
             lines.append(f"  warning: {unseen} classes have no training image")
         if self._overlap:
@@ -165,24 +174,9 @@ class LongTailDataset(DatasetBase):
         """Compare the published counts with those of the whole training list."""
         if not self.layout.class_freq or not os.path.isfile(self._path(self.layout.class_freq)):
             return
-        path = self._path(self.layout.class_freq)
-        published = read_class_freq(path)
         counted = _multi_hot(entries, len(names)).sum(axis=0, dtype=np.int64)  # [C]
-        if len(published) != len(names):
-            problems = [Problem(0, "", f"it has {len(published)} counts for {len(names)} classes")]
-        else:
-            problems = [
-                Problem(0, name, f"{published[c]} published, {counted[c]} in the training list")
-                for c, name in enumerate(names)
-                if published[c] != counted[c]
-            ]
-        if problems:
-            raise DataFileError(
-                path,
-                problems,
-                f"{self.layout.train_list} is not the published list, or this file belongs to "
-                "another one; remove this file to go by the list.",
-            )
+        path = self._path(self.layout.class_freq)
+        check_class_freq(path, names, counted, self.layout.train_list)
 
     def _drop_absent(
         self, entries: dict[str, list[ListEntry]], skip: bool
@@ -209,6 +203,62 @@ class LongTailDataset(DatasetBase):
             )
         return used
 
+    def _choose_subsets(
+        self, cfg: CfgNode, used: dict[str, list[ListEntry]], num_classes: int
+    ) -> None:
+        """Hold images out for validation and keep a few shots of the others, where asked to."""
+        fraction, shots = cfg.DATASET.VAL_FRACTION, cfg.DATASET.NUM_SHOTS
+        seed = max(cfg.SEED, 0)
+        self._notes: list[str] = []
+
+        def divide(choose: Callable[..., np.ndarray], amount: float) -> list[list[ListEntry]]:
+            train = used["train"]
+            paths = [entry.path for entry in train]
+            chosen = choose(paths, _multi_hot(train, num_classes), amount, seed)  # [N]
+            return [[e for e, c in zip(train, chosen, strict=True) if c == want] for want in (0, 1)]
+
+        if fraction > 0:
+            if "val" in used:
+                raise ValueError(
+                    f"DATASET.VAL_FRACTION is {fraction:g}, but there is a validation list, "
+                    f"{self._path(self.layout.val_list)}. Set it to 0, or remove the list."
+                )
+            used["train"], used["val"] = divide(hold_out, fraction)
+            if not used["val"]:
+                raise ValueError(
+                    f"DATASET.VAL_FRACTION {fraction:g} of {len(used['train'])} training images "
+                    "holds none out. Raise it, or set it to 0."
+                )
+            rule = f"VAL_FRACTION {fraction:g}, seed {seed}"
+            self._notes.append(f"val is a stratified hold-out of the training list ({rule})")
+        if shots > 0:
+            listed = len(used["train"])
+            used["train"] = divide(few_shot, shots)[1]
+            self._notes.append(
+                f"train is {len(used['train'])} of {listed} images: {shots} of every class or all "
+                f"it has, and more where it comes along with others (NUM_SHOTS, seed {seed})"
+            )
+
+    def _known_labels(
+        self, cfg: CfgNode, listed: list[ListEntry], used: list[ListEntry]
+    ) -> np.ndarray:
+        """Return which training labels are known, bool [N, C]."""
+        settings, seed, num_classes = cfg.DATASET, max(cfg.SEED, 0), len(self._names)
+        if settings.LABEL_PROPORTION == 1:
+            return np.ones((len(used), num_classes), dtype=bool)
+        paths = [entry.path for entry in used]
+        amounts = num_classes, settings.LABEL_PROPORTION, seed
+        if settings.LABEL_MASK:
+            # A mask file covers the whole list, so that it serves every subset of it.
+            listed_paths = [entry.path for entry in listed]
+            known = shared_known_labels(settings.LABEL_MASK, listed_paths, paths, *amounts)
+        else:
+            known = known_labels(paths, *amounts)
+        rule = f"LABEL_PROPORTION {settings.LABEL_PROPORTION:g}"
+        rule += f", {settings.LABEL_MASK or f'seed {seed}'}"
+        self._notes.append(f"{known.mean():.1%} of the training labels are known ({rule})")
+        return known
+
     def _join_captions(
         self, chosen: str, prefix: str, listed: list[ListEntry], used: list[ListEntry]
     ) -> list[list[str]] | None:
@@ -216,17 +266,11 @@ class LongTailDataset(DatasetBase):
         name = chosen or self.layout.captions
         if not name or not (chosen or os.path.isfile(self._path(name))):
             return None
-        path = Path(self._path(os.path.expanduser(name)))
-        if not path.is_file():
+        path = self._path(os.path.expanduser(name))
+        if not os.path.isfile(path):
             raise FileNotFoundError(f"DATASET.CAPTIONS: there is no file {path}")
-        captions = read_captions(path, prefix)
-        if not any(entry.path in captions for entry in listed):
-            raise ValueError(
-                f"{path}: no caption belongs to an image of {self.layout.train_list}. Its paths "
-                f"begin with {next(iter(captions))!r}, those of the list with {listed[0].path!r}; "
-                "DATASET.CAPTIONS_PREFIX puts a folder before the former."
-            )
-        return [captions.get(entry.path, []) for entry in used]
+        captions = captions_of([entry.path for entry in listed], path, prefix)
+        return [captions[entry.path] for entry in used]
 
 
 def _multi_hot(entries: list[ListEntry], num_classes: int) -> np.ndarray:
@@ -234,6 +278,17 @@ def _multi_hot(entries: list[ListEntry], num_classes: int) -> np.ndarray:
     for target, entry in zip(targets, entries, strict=True):
         target[list(entry.labels)] = 1.0
     return targets
+
+
+def _check_proportions(settings: CfgNode) -> None:
+    """Refuse shares outside their range, and a mask that would not be used."""
+    if not 0 <= settings.VAL_FRACTION < 1:
+        raise ValueError(f"DATASET.VAL_FRACTION must be in [0, 1), got {settings.VAL_FRACTION}.")
+    known = settings.LABEL_PROPORTION
+    if not 0 < known <= 1:
+        raise ValueError(f"DATASET.LABEL_PROPORTION must be in (0, 1], got {known}.")
+    if settings.LABEL_MASK and known == 1:
+        raise ValueError("DATASET.LABEL_MASK is given but unused: set DATASET.LABEL_PROPORTION.")
 
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:

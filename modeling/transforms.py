@@ -1,24 +1,58 @@
-"""The deterministic part of preprocessing: PIL image to normalised tensor."""
+"""Preprocessing of pictures: a fixed part for every use, and augmentations for training.
+
+The augmentations are called by Dassl's names and follow each other in Dassl's order, whatever the
+order in the config: geometry, flip, RandAugment, colours, then on tensors cutout, normalisation.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
-from torchvision.transforms import (
-    CenterCrop,
-    Compose,
-    InterpolationMode,
-    Normalize,
-    Resize,
-    ToTensor,
-)
+import torch
+from torch import Tensor, nn
+from torchvision.transforms import InterpolationMode, v2
 
 RESIZES = {
     "squash": "the whole picture, sides scaled separately to the input size",
     "crop": "shorter side scaled to the input size, then the central square, as CLIP does",
 }
+# Under these alone an image has at most two views, plain and mirrored, which can be cached.
+COUNTABLE = frozenset({"random_flip", "normalize"})
+AUGMENTATIONS = (
+    "random_resized_crop",
+    "random_flip",
+    "randaugment",
+    "colorjitter",
+    "cutout",
+    "normalize",
+)
+
+
+class Cutout(nn.Module):
+    """Black squares at random places, cut off at the border (DeVries and Taylor, 2017).
+
+    Args:
+        holes: Squares per image; they may overlap.
+        side: Their side in pixels.
+    """
+
+    def __init__(self, holes: int, side: int) -> None:
+        super().__init__()
+        self.holes, self.side = holes, side
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return a copy of the image [3, H, W] with the squares in it."""
+        image = image.clone()
+        for _ in range(self.holes):
+            rows, columns = (self._span(length) for length in image.shape[-2:])
+            image[..., rows, columns] = 0
+        return image
+
+    def _span(self, length: int) -> slice:
+        start = int(torch.randint(length, ())) - self.side // 2
+        return slice(max(start, 0), max(start + self.side, 0))
 
 
 def fixed_transform(
@@ -43,19 +77,90 @@ def fixed_transform(
     Raises:
         ValueError: an unknown resize or interpolation.
     """
-    modes = {mode.value: mode for mode in InterpolationMode}
-    if interpolation not in modes:
-        raise ValueError(
-            f"INPUT.INTERPOLATION must be one of {list(modes)}, got {interpolation!r}."
-        )
-    mode = modes[interpolation]
-    if resize == "squash":
-        steps = [Resize(tuple(size), interpolation=mode)]
-    elif resize == "crop":
-        steps = [Resize(max(size), interpolation=mode), CenterCrop(tuple(size))]
-    else:
-        raise ValueError(f"INPUT.RESIZE must be one of {', '.join(RESIZES)}, got {resize!r}.")
-    steps.append(ToTensor())
+    steps = [*_resize(size, resize, interpolation), *_to_tensor()]
     if mean is not None:
-        steps.append(Normalize(mean, std))
-    return Compose(steps)
+        steps.append(v2.Normalize(mean, std))
+    return v2.Compose(steps)
+
+
+def augmenting_transform(inputs: Mapping[str, Any]) -> Callable[[Any], Tensor] | None:
+    """Preprocessing with the augmentations that `inputs["TRANSFORMS"]` names.
+
+    All chance comes from torch's global generator.
+
+    Args:
+        inputs: The config's INPUT keys, all of Dassl's and RESIZE.
+
+    Returns:
+        PIL image to tensor [3, H, W]; None if a name is not one of `AUGMENTATIONS`.
+
+    Raises:
+        ValueError: an unknown resize or interpolation.
+    """
+    names, size = set(inputs["TRANSFORMS"]), tuple(inputs["SIZE"])
+    if not names.issubset(AUGMENTATIONS):
+        return None
+    mode = _interpolation_mode(inputs["INTERPOLATION"])
+    if "random_resized_crop" in names:
+        scale = tuple(inputs["RRCROP_SCALE"])
+        steps = [v2.RandomResizedCrop(size, scale=scale, interpolation=mode, antialias=True)]
+    else:
+        steps = _resize(size, inputs["RESIZE"], inputs["INTERPOLATION"])
+    if "random_flip" in names:
+        steps.append(v2.RandomHorizontalFlip())
+    if "randaugment" in names:
+        steps.append(v2.RandAugment(inputs["RANDAUGMENT_N"], inputs["RANDAUGMENT_M"]))
+    if "colorjitter" in names:
+        steps.append(v2.ColorJitter(*(inputs[f"COLORJITTER_{c}"] for c in "BCSH")))
+    steps += _to_tensor()
+    if "cutout" in names:
+        steps.append(Cutout(inputs["CUTOUT_N"], inputs["CUTOUT_LEN"]))
+    if "normalize" in names:
+        steps.append(v2.Normalize(inputs["PIXEL_MEAN"], inputs["PIXEL_STD"]))
+    return v2.Compose(steps)
+
+
+def check_transforms(inputs: Mapping[str, Any], others: Iterable[str]) -> None:
+    """Refuse names that nobody knows, and a resize that would be ignored.
+
+    Args:
+        inputs: The config's INPUT keys.
+        others: Names of transforms that are made elsewhere, on squashed pictures.
+
+    Raises:
+        ValueError: the nearest valid name comes with the message.
+    """
+    known = sorted({*AUGMENTATIONS, *others})
+    for name in inputs["TRANSFORMS"]:
+        if name not in known:
+            nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)[0]
+            raise ValueError(
+                f"INPUT.TRANSFORMS takes some of {', '.join(known)}; got {name!r}. "
+                f"Did you mean {nearest!r}?"
+            )
+        if inputs["RESIZE"] == "crop" and name not in AUGMENTATIONS:
+            raise ValueError(
+                f"INPUT.RESIZE crop does not go with Dassl's own {name!r}, which trains on "
+                f"squashed pictures. It goes with {', '.join(AUGMENTATIONS)}."
+            )
+
+
+def _interpolation_mode(name: str) -> InterpolationMode:
+    modes = {mode.value: mode for mode in InterpolationMode}
+    if name not in modes:
+        raise ValueError(f"INPUT.INTERPOLATION must be one of {list(modes)}, got {name!r}.")
+    return modes[name]
+
+
+def _resize(size: tuple[int, int], resize: str, interpolation: str) -> list[v2.Transform]:
+    mode = _interpolation_mode(interpolation)
+    if resize == "squash":
+        return [v2.Resize(tuple(size), interpolation=mode, antialias=True)]
+    if resize == "crop":
+        shorter_side = v2.Resize(max(size), interpolation=mode, antialias=True)
+        return [shorter_side, v2.CenterCrop(tuple(size))]
+    raise ValueError(f"INPUT.RESIZE must be one of {', '.join(RESIZES)}, got {resize!r}.")
+
+
+def _to_tensor() -> list[v2.Transform]:
+    return [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]

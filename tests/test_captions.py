@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from datasets.captions import read_captions
+from datasets.captions import captions_of, read_captions
 from datasets.list_files import DataFileError
 
 TEXT = (
@@ -54,6 +54,17 @@ def test_coco_json_is_joined_by_image_id_and_prefixed(write):
         "train2017/000009.jpg": ["a bus in a street.", "a red bus"],
         "train2017/000007.jpg": ["a kite"],
     }
+
+
+def test_captions_of_given_images(write):
+    path = write(COCO)
+    images = ["train2017/000009.jpg", "train2017/other.jpg"]
+    assert captions_of(images, path, "train2017") == {
+        "train2017/000009.jpg": ["a bus in a street.", "a red bus"],
+        "train2017/other.jpg": [],
+    }
+    with pytest.raises(ValueError, match=r"begin with '000009\.jpg', .* 'train2017/000009\.jpg'"):
+        captions_of(images, path)
 
 
 def test_prefix_applies_to_text_too(write):

@@ -229,7 +229,7 @@ def test_summary(cfg, root):
         "  4 classes (head 0, medium 0, tail 4), 0 to 3 training images each",
         "  train: 5 images, 1.20 labels per image, 1 without labels",
         "  test: 3 images, 1.33 labels per image, 1 without labels",
-        "  captions: for 2 of 5 training images",
+        "  captions: 3 for 2 of 5 training images, none for 3",
         "  warning: 1 classes have no training image",
         "  warning: 1 images are in both train and test",
     ]
@@ -246,7 +246,11 @@ def test_summary_is_printed_unless_quiet(cfg, capsys):
     [
         ("MISSING", "skipp", "must be one of error, skip, got 'skipp'. Did you mean 'skip'?"),
         ("CLASSNAMES", "Clean", "must be one of clean, raw, got 'Clean'. Did you mean 'clean'?"),
-        ("NUM_SHOTS", 16, "DATASET.NUM_SHOTS must be -1, got 16"),
+        ("VAL_FRACTION", 1.0, "DATASET.VAL_FRACTION must be in [0, 1), got 1.0"),
+        ("VAL_FRACTION", -0.1, "DATASET.VAL_FRACTION must be in [0, 1), got -0.1"),
+        ("LABEL_PROPORTION", 0.0, "DATASET.LABEL_PROPORTION must be in (0, 1], got 0.0"),
+        ("LABEL_PROPORTION", 1.1, "DATASET.LABEL_PROPORTION must be in (0, 1], got 1.1"),
+        ("LABEL_MASK", "mask.npz", "DATASET.LABEL_MASK is given but unused"),
     ],
 )
 def test_settings_are_checked(cfg, key, value, message):
