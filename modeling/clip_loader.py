@@ -16,8 +16,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from modeling.download import download
 from modeling.precision import Precision
-from modeling.weight_files import StateDict, download, read_state_dict
+from modeling.weight_files import StateDict, read_state_dict
 
 TINY = Path(__file__).resolve().parent.parent / "assets" / "tiny_clip.safetensors"
 _VOCABULARY = 49408  # tokens of CLIP's byte-pair encoding
@@ -126,7 +127,7 @@ def weight_path(name: str) -> Path:
     if name in urls:
         url = urls[name]
         target = Path(_cache_folder()).expanduser() / url.rsplit("/", 1)[1]
-        return download(url, target, expected_sha256=url.split("/")[-2])
+        return download(url, target, checksum=url.split("/")[-2])
     path = Path(name).expanduser()
     if path.is_file():
         return path

@@ -7,26 +7,20 @@ A file is a safetensors file, a TorchScript archive (as OpenAI publishes CLIP), 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import sys
-import urllib.error
-import urllib.request
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from safetensors.torch import load_file
 from torch import Tensor
-from tqdm import tqdm
 
 StateDict = dict[str, Tensor]
 
-_CHUNK = 1 << 20  # bytes
 _STORAGE_DTYPES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -162,82 +156,3 @@ def _collect(module: _ScriptModule, prefix: str, tensors: StateDict) -> None:
             tensors[prefix + name] = value
         elif isinstance(value, _ScriptModule):
             _collect(value, f"{prefix}{name}.", tensors)
-
-
-# --- Download ---------------------------------------------------------------------------------
-
-
-def sha256(path: Path) -> str:
-    """SHA256 of a file as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def download(url: str, target: Path, expected_sha256: str) -> Path:
-    """Fetch `url` to `target` once, continuing where an earlier try stopped.
-
-    The bytes go to `<target>.part`, which takes the final name only when its checksum is right.
-
-    Args:
-        url: where the file is published.
-        target: where it shall lie.
-        expected_sha256: 64 hexadecimal digits.
-
-    Returns:
-        `target`.
-
-    Raises:
-        ConnectionError: the file cannot be fetched; the message says how to place it by hand.
-        ValueError: the bytes that came have another checksum.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        if target.is_file():
-            if sha256(target) == expected_sha256:
-                return target
-            print(f"{target} has another SHA256 than published; fetching it again.")
-        part = target.with_name(target.name + ".part")
-        try:
-            _fetch(url, part)
-        except (urllib.error.URLError, OSError) as error:
-            raise ConnectionError(
-                f"Cannot download {target.name} ({error}).\n"
-                f"  Fetch by hand: {url}\n"
-                f"  and place at:  {target}\n"
-                f"  its SHA256 is: {expected_sha256}\n"
-                "What has arrived so far is kept; the same command continues it."
-            ) from error
-        found = sha256(part)
-        if found != expected_sha256:
-            part.unlink()
-            raise ValueError(
-                f"{url} has SHA256 {found}, expected {expected_sha256}; it was thrown away. Try "
-                "again, or check the network's proxy."
-            )
-        os.replace(part, target)
-    return target
-
-
-def _fetch(url: str, part: Path) -> None:
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        source = urllib.request.urlopen(request, timeout=30)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing is left to fetch: the checksum decides
-            return
-        raise
-    with source:
-        resumed = have > 0 and source.status == 206
-        total = int(source.headers.get("Content-Length") or 0) + (have if resumed else 0)
-        bar = tqdm(desc=part.stem, total=total or None, unit="B", unit_scale=True)
-        bar.update(have if resumed else 0)
-        with bar, part.open("ab" if resumed else "wb") as file:
-            while chunk := source.read(_CHUNK):
-                file.write(chunk)
-                bar.update(len(chunk))
-    if total and part.stat().st_size < total:
-        raise ConnectionError(f"only {part.stat().st_size} of {total} bytes came")

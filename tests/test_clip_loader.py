@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import importlib
 import pickle
 import sys
-import threading
 import zipfile
 
 import pytest
@@ -16,7 +14,6 @@ from modeling import clip_loader
 from modeling.clip_loader import available_backbones, import_clip, load_clip, weight_path
 from modeling.image_encoder import ImageEncoder
 from modeling.precision import Precision
-from modeling.weight_files import download
 from tests.small_clip import RESOLUTION, random_clip
 
 
@@ -207,38 +204,6 @@ class TestDownload:
         assert str(tmp_path / "cache" / "RN50.pt") in text
         assert published.parent.name in text  # the checksum
         assert published.as_uri() in text
-
-
-def test_download_continues_where_it_stopped(tmp_path):
-    content = bytes(range(256)) * 4096
-    asked = []
-
-    class Server(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802
-            start = int(self.headers.get("Range", "bytes=0-")[6:-1])
-            asked.append(start)
-            self.send_response(206 if start else 200)
-            body = content[start:]
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            # The first connection breaks half-way.
-            self.wfile.write(body[: len(content) // 2] if start == 0 else body)
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/file.bin"
-    digest = hashlib.sha256(content).hexdigest()
-    try:
-        with pytest.raises(ConnectionError, match="continues"):
-            download(url, tmp_path / "file.bin", digest)
-        assert not (tmp_path / "file.bin").exists()
-        assert download(url, tmp_path / "file.bin", digest).read_bytes() == content
-    finally:
-        server.shutdown()
-    assert asked == [0, len(content) // 2]
 
 
 def test_the_clipboard_manager_is_recognised(monkeypatch, tmp_path):

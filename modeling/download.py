@@ -1,0 +1,112 @@
+"""Published files to this machine: resumed where a try stopped, kept if the checksum is right."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from filelock import FileLock
+from tqdm import tqdm
+
+ALGORITHMS = {32: "md5", 64: "sha256"}  # by the number of hexadecimal digits
+
+_CHUNK = 1 << 20  # bytes
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Checksum of a file in hexadecimal digits."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def download(url: str, target: Path, checksum: str) -> Path:
+    """Fetch `url` to `target` once, continuing where an earlier try stopped.
+
+    The bytes go to `<target>.part`, which takes the final name only when its checksum is right.
+
+    Args:
+        url: where the file is published.
+        target: where it shall lie.
+        checksum: as published; 64 hexadecimal digits are a SHA256, 32 an MD5.
+
+    Returns:
+        `target`.
+
+    Raises:
+        ConnectionError: the file cannot be fetched; the message says how to place it by hand.
+        ValueError: the bytes that came have another checksum, or `checksum` is of no known kind.
+    """
+    if len(checksum) not in ALGORITHMS:
+        raise ValueError(f"expected a SHA256 or an MD5 in hexadecimal digits, got {checksum!r}")
+    algorithm = ALGORITHMS[len(checksum)]
+    kind = algorithm.upper()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if target.is_file():
+            if file_digest(target, algorithm) == checksum:
+                return target
+            print(f"{target} has another {kind} than published; fetching it again.")
+        part = target.with_name(target.name + ".part")
+        try:
+            fetch(url, part)
+        except OSError as error:
+            raise ConnectionError(
+                f"Cannot download {target.name} ({error}).\n"
+                f"  Fetch by hand: {url}\n"
+                f"  and place at:  {target}\n"
+                f"  its {kind} is: {checksum}\n"
+                "What has arrived so far is kept; the same command continues it."
+            ) from error
+        found = file_digest(part, algorithm)
+        if found != checksum:
+            part.unlink()
+            raise ValueError(
+                f"{url} has {kind} {found}, expected {checksum}; it was thrown away. Try again, "
+                "or check the network's proxy."
+            )
+        os.replace(part, target)
+    return target
+
+
+def fetch(url: str, part: Path, show: bool = True) -> None:
+    """Fetch `url` to `part`; bytes that `part` holds already are not fetched again.
+
+    Args:
+        url: where the file is published.
+        part: where the bytes go; kept when the transfer breaks.
+        show: whether to draw a progress bar.
+
+    Raises:
+        OSError: the file cannot be fetched, or not all of it came.
+    """
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        source = urllib.request.urlopen(request, timeout=30)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and have:  # nothing is left to fetch: the checksum decides
+            return
+        raise
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"{type(error).__name__}: {error}") from error
+    with source:
+        resumed = have > 0 and source.status == 206
+        total = int(source.headers.get("Content-Length") or 0) + (have if resumed else 0)
+        bar = tqdm(desc=part.stem, total=total or None, unit="B", unit_scale=True, disable=not show)
+        bar.update(have if resumed else 0)
+        with bar, part.open("ab" if resumed else "wb") as file:
+            try:
+                while chunk := source.read(_CHUNK):
+                    file.write(chunk)
+                    bar.update(len(chunk))
+            except http.client.HTTPException as error:
+                raise ConnectionError(f"{type(error).__name__}: {error}") from error
+    if part.stat().st_size < total:
+        raise ConnectionError(f"only {part.stat().st_size} of {total} bytes came")
