@@ -20,7 +20,7 @@ ensure_dassl()
 
 import torch
 from dassl.config import get_cfg_default
-from dassl.data.datasets import DATASET_REGISTRY
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import Registry, collect_env_info, set_random_seed, setup_logger
 from yacs.config import CfgNode
@@ -30,6 +30,7 @@ import evaluation
 import losses
 import trainers
 from modeling.clip_loader import available_backbones
+from modeling.pictures import check_pictures
 
 # What may change between two runs into one folder without making them two experiments.
 _HARMLESS = ("OUTPUT_DIR", "RESUME", "VERBOSE", "USE_CUDA", "DATASET.ROOT", "TEST.", "TRAIN.")
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     flag("--eval-only", action="store_true", help="evaluate --model-dir, train nothing")
     flag("--model-dir", default="", help="output folder of the run to evaluate")
     flag("--load-epoch", type=int, metavar="N", help="its epoch; best or else last if not given")
+    flag("--check", action="store_true", help="decode every picture first, name the broken ones")
     flag("--no-train", action="store_true", help="build everything, then stop")
     flag("--resume", default="", metavar="DIR", help="go on from the checkpoints of another folder")
     flag("--transforms", nargs="+", help="training transforms, by Dassl's names")
@@ -306,6 +308,8 @@ def _run(cfg: CfgNode, args: argparse.Namespace) -> None:
     print(f"** Config **\n{cfg}\n** System **\n{collect_env_info()}")
 
     trainer = build_trainer(cfg)
+    if args.check:
+        _check_pictures(trainer.dm.dataset, cfg.DATALOADER.NUM_WORKERS)
     if args.eval_only:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
         trainer.test()
@@ -318,6 +322,16 @@ def _run(cfg: CfgNode, args: argparse.Namespace) -> None:
         except KeyboardInterrupt:
             print(f"\nInterrupted. The same command goes on from the last epoch in {folder}.")
             sys.exit(130)
+
+
+def _check_pictures(dataset: DatasetBase, workers: int) -> None:
+    items = [*dataset.train_x, *(dataset.val or []), *dataset.test]
+    problems = check_pictures([item.impath for item in items], max(workers, 1))
+    if problems:
+        shown = "\n".join(f"  {problem}" for problem in problems)
+        print(f"{len(problems)} of {len(items)} pictures cannot be used:\n{shown}")
+        sys.exit(1)
+    print(f"All {len(items)} pictures can be decoded.")
 
 
 if __name__ == "__main__":

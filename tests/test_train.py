@@ -153,6 +153,20 @@ def test_coops_checkpoints_are_read(root, tmp_path):
     assert results(tmp_path / "eval")["metrics"] == results(tmp_path / "run")["metrics"]
 
 
+def test_broken_pictures_are_named_before_training_on_request(root, tmp_path, capsys):
+    command = arguments(root, "CoOp", tmp_path / "out", "--check")
+    train.main(command)
+    assert "All 30 pictures can be decoded" in (tmp_path / "out" / "log.txt").read_text()
+    (root / "mine/pictures/train3.png").write_bytes(b"")
+    (root / "mine/pictures/test1.png").write_bytes(b"\x89PNG")
+    with pytest.raises(SystemExit) as stop:
+        train.main(arguments(root, "CoOp", tmp_path / "broken", "--check"))
+    assert stop.value.code == 1
+    log = (tmp_path / "broken" / "log.txt").read_text()
+    assert "2 of 30 pictures cannot be used" in log
+    assert "train3.png" in log and "test1.png" in log and "epoch [1" not in log
+
+
 def test_scores_are_saved_on_request(root, tmp_path):
     import numpy as np
 

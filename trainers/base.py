@@ -17,6 +17,7 @@ from losses.config import loss_from_config
 from modeling.caption_source import CaptionSource
 from modeling.clip_loader import input_resolution, load_clip
 from modeling.data_path import make_plan
+from modeling.feature_cache import CachedLoader
 from modeling.image_encoder import ImageEncoder
 from modeling.loaders import ViewLoaders
 from modeling.logit_affine import LogitAffine
@@ -24,6 +25,7 @@ from modeling.pictures import read_picture
 from modeling.precision import Precision
 from modeling.prompt_learner import PromptLearner
 from modeling.text_encoder import TextEncoder
+from modeling.threads import step_threads, threads
 from modeling.transforms import COUNTABLE, augmenting_transform, check_transforms, fixed_transform
 from modeling.views import Views
 from trainers.life_cycle import LifeCycle
@@ -281,6 +283,13 @@ class PromptTrainer(LifeCycle):
         if self.affine.waits_for_mean:
             self.affine.centre(self._mean_cosine())
         super().before_train()
+        if isinstance(self.train_loader_x, CachedLoader):
+            _ = self.train_loader_x.cache  # made now, with all threads
+
+    def run_epoch(self) -> None:
+        """Dassl's loop over the batches, on as many threads as the model is worth."""
+        with threads(step_threads(self.clip, self.device)):
+            super().run_epoch()
 
     @torch.no_grad()
     def _mean_cosine(self) -> Tensor:
