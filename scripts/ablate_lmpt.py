@@ -21,92 +21,108 @@ from tqdm import tqdm
 import train
 from evaluation.reports import METRICS, load_results, summarise, write_whole
 
-_L = "TRAINER.LMPT."
-# Parts of the embedding loss switched off: no margin means that absent classes are never pushed,
-# an equal margin that all are pushed to the same distance, gamma 0 that all weigh the same.
+_L, _C = "TRAINER.LMPT.", "TRAINER.COOP."
+# Parts of the embedding loss: without the class-aware margin every class has the same, with gamma 0
+# all classes weigh the same.
+_EQUAL_MARGIN = (_L + "CSE.MARGIN_POWER", 0.0)
+_EQUAL_WEIGHTS = (_L + "CSE.GAMMA", 0.0)
 _PARTS = {
-    "classification loss only": (_L + "LAMBDA", "1.0"),
-    "+ embedding loss (one margin, equal weights)": (
-        *(_L + "CSE.MARGIN_POWER", "0.0"),
-        *(_L + "CSE.GAMMA", "0.0"),
-    ),
-    "+ class-aware margin": (_L + "CSE.GAMMA", "0.0"),
-    "+ re-weighting (one margin)": (_L + "CSE.MARGIN_POWER", "0.0"),
-    "all (paper preset)": (),
+    "classification loss only": (_L + "LAMBDA", 1.0),
+    "+ embedding loss (one margin, equal weights)": (*_EQUAL_MARGIN, *_EQUAL_WEIGHTS),
+    "+ class-aware margin (equal weights)": _EQUAL_WEIGHTS,
+    "+ re-weighting (one margin)": _EQUAL_MARGIN,
+    "all": (),
 }
 _LOSSES = {"DB": "db", "ASL": "asl", "BCE": "bce"}
-_PAPER = "all (paper preset), DB"
+
+Row = tuple[str, str, tuple[str, ...]]  # trainer, config file, overrides
 
 
-def variants() -> dict[str, dict[str, tuple[str, tuple[str, ...]]]]:
-    """Sections of the table: row title to trainer and overrides."""
+def _row(trainer: str, config: str, *words: object) -> Row:
+    return trainer, config, tuple(map(str, words))
 
-    def lmpt(*words: object) -> tuple[str, tuple[str, ...]]:
-        return "LMPT", tuple(map(str, words))
 
-    recommended = ("TRAINER.LOSS.NAME", "asl", _L + "LOGIT_BIAS", "learnt", _L + "CSC", "False")
+def variants() -> dict[str, dict[str, Row]]:
+    """Sections of the table: title of each row to what it runs."""
+
+    def paper(*words: object) -> Row:
+        return _row("LMPT", "tiny_paper", *words)
+
+    def recommended(*words: object) -> Row:
+        return _row("LMPT", "tiny", *words)
+
+    as_paper = (
+        "TRAINER.LOSS.NAME",
+        "db",
+        _C + "LOGIT_BIAS",
+        "off",
+        "TRAINER.LOSS.DB.VARIANT",
+        "paper",
+    )
+    as_paper += ("OPTIM.LR", 5e-4, "OPTIM.MAX_EPOCH", 30)
     return {
         "References": {
-            "zero-shot CLIP": ("ZeroshotCLIP", ()),
-            "CoOp, shared contexts, DB": ("CoOp", ()),
-            "CoOp, class-specific contexts, DB": ("CoOp", ("TRAINER.COOP.CSC", "True")),
-            "CoOp, shared contexts, ASL, learnt offset": (
-                "CoOp",
-                ("TRAINER.LOSS.NAME", "asl", "TRAINER.COOP.LOGIT_BIAS", "learnt"),
+            "zero-shot CLIP": _row("ZeroshotCLIP", "tiny"),
+            "CoOp, LMPT's paper recipe, shared contexts": _row(
+                "CoOp", "tiny", *as_paper, _C + "CSC", False
             ),
+            "CoOp, LMPT's paper recipe, class-specific contexts": _row("CoOp", "tiny", *as_paper),
+            "CoOp, recommended recipe, shared contexts": _row("CoOp", "tiny", _C + "CSC", False),
+            "CoOp, recommended recipe": _row("CoOp", "tiny"),
+            "**LMPT, paper recipe**": paper(),
+            "**LMPT, recommended recipe**": recommended(),
         },
-        "Parts of the loss": {
-            f"{part}, {name}": lmpt(*words, "TRAINER.LOSS.NAME", loss)
+        "Parts of the loss, paper recipe": {
+            f"{part}, {name}": paper(*words, "TRAINER.LOSS.NAME", loss)
             for name, loss in _LOSSES.items()
             for part, words in _PARTS.items()
+            if (part, name) != ("all", "DB")
         },
-        "Share of the classification loss": {
-            f"LAMBDA {value}": lmpt(_L + "LAMBDA", value) for value in (0.0, 0.3, 0.7)
+        "Around the paper recipe": {
+            **{f"LAMBDA {value}": paper(_L + "LAMBDA", value) for value in (0.0, 0.3, 0.7)},
+            **{f"N_CTX {n}": paper(_L + "N_CTX", n) for n in (4, 8)},
+            **{f"M_CTX {m}": paper(_L + "M_CTX", m) for m in (0, 8)},
+            **{f"GAMMA {g}": paper(_L + "CSE.GAMMA", g) for g in (0.5, 2.0)},
+            **{f"space: {s}": paper(_L + "CSE.SPACE", s) for s in ("pooled", "text")},
+            "shared contexts": paper(_L + "CSC", False),
+            "preset released_repaired": paper(_L + "PRESET", "released_repaired"),
+            "captions: label sentences": paper("INPUT.CAPTIONS", "labels"),
+            "captions: shuffled among images": paper("INPUT.CAPTIONS", "shuffled"),
+            "learnt offset": paper(_L + "LOGIT_BIAS", "learnt"),
         },
-        "Context tokens": {
-            **{f"N_CTX {n}": lmpt(_L + "N_CTX", n) for n in (4, 8)},
-            **{f"M_CTX {m}": lmpt(_L + "M_CTX", m) for m in (0, 8)},
-            "shared contexts": lmpt(_L + "CSC", False),
-        },
-        "Embedding loss": {
-            **{f"GAMMA {g}": lmpt(_L + "CSE.GAMMA", g) for g in (0.5, 2.0)},
-            **{f"space: {s}": lmpt(_L + "CSE.SPACE", s) for s in ("pooled", "text")},
-            "preset released_repaired": lmpt(_L + "PRESET", "released_repaired"),
-        },
-        "Captions (controls)": {
-            "label sentences": lmpt("INPUT.CAPTIONS", "labels"),
-            "shuffled among images": lmpt("INPUT.CAPTIONS", "shuffled"),
-            "text space, label sentences": lmpt(
-                *(_L + "CSE.SPACE", "text", "INPUT.CAPTIONS", "labels")
-            ),
-            "text space, shuffled": lmpt(*(_L + "CSE.SPACE", "text", "INPUT.CAPTIONS", "shuffled")),
-        },
-        "Scale, offset and loss": {
-            "learnt offset, DB": lmpt(_L + "LOGIT_BIAS", "learnt"),
-            "learnt offset, ASL": lmpt(_L + "LOGIT_BIAS", "learnt", "TRAINER.LOSS.NAME", "asl"),
-            "learnt offset, BCE": lmpt(_L + "LOGIT_BIAS", "learnt", "TRAINER.LOSS.NAME", "bce"),
-            "fixed offset, ASL": lmpt(_L + "LOGIT_BIAS", "fixed", "TRAINER.LOSS.NAME", "asl"),
-            "learnt offset, ASL, shared": lmpt(*recommended),
-            "learnt offset, ASL, shared, text space": lmpt(*recommended, _L + "CSE.SPACE", "text"),
-            "learnt offset, ASL, shared, no embedding loss": lmpt(
-                *recommended, _L + "LAMBDA", "1.0"
-            ),
+        "Around the recommended recipe": {
+            "classification loss only": recommended(_L + "LAMBDA", 1.0),
+            "embedding loss only": recommended(_L + "LAMBDA", 0.0),
+            "one margin": recommended(*_EQUAL_MARGIN),
+            **{f"GAMMA {g}": recommended(_L + "CSE.GAMMA", g) for g in (0.5, 1.0)},
+            **{f"space: {s}": recommended(_L + "CSE.SPACE", s) for s in ("token", "pooled")},
+            "shared contexts": recommended(_L + "CSC", False),
+            **{
+                f"loss: {name}": recommended("TRAINER.LOSS.NAME", loss)
+                for name, loss in _LOSSES.items()
+                if loss != "asl"
+            },
+            "no offset": recommended(_L + "LOGIT_BIAS", "off"),
+            "fixed offset": recommended(_L + "LOGIT_BIAS", "fixed"),
+            "captions: label sentences": recommended("INPUT.CAPTIONS", "labels"),
+            "captions: shuffled among images": recommended("INPUT.CAPTIONS", "shuffled"),
         },
     }
 
 
-def folder_name(title: str) -> str:
-    """A row's title as the name of a folder."""
-    return "".join(c if c.isalnum() or c in ".+" else "_" for c in title)
+def run_folder(output: Path, section: str, title: str, seed: int) -> Path:
+    """Where a row's run of one seed lies."""
+    plain = "".join(c if c.isalnum() or c in ".+" else "_" for c in f"{section}/{title}")
+    return output / plain / f"seed{seed}"
 
 
-def run(job: tuple[str, str, tuple[str, ...], int, Path, Path, int]) -> str:
+def run(job: tuple[Row, int, Path, Path, int]) -> None:
     """One run in this process; its features are shared with the process's later runs."""
-    title, trainer, words, seed, root, output, threads = job
+    (trainer, config, words), seed, root, output, threads = job
     torch.set_num_threads(threads)
     command = ["--root", root, "--trainer", trainer, "--seed", seed, "--output-dir", output]
     command += ["--dataset-config-file", ROOT / "configs/datasets/shapes_lt.yaml"]
-    command += ["--config-file", ROOT / f"configs/trainers/{trainer}/tiny.yaml", *words]
+    command += ["--config-file", ROOT / f"configs/trainers/{trainer}/{config}.yaml", *words]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         cfg = train.build_cfg(train.build_parser().parse_intermixed_args(list(map(str, command))))
         built = train.build_trainer(cfg)
@@ -117,7 +133,6 @@ def run(job: tuple[str, str, tuple[str, ...], int, Path, Path, int]) -> str:
             else:
                 _SHARED[split] = loader
         built.train()
-    return title
 
 
 _SHARED: dict[str, object] = {}  # loaders of this process's first run
@@ -140,7 +155,7 @@ def table(output: Path, seeds: list[int], minutes: float | None, command: str) -
     for section, rows in variants().items():
         lines += [f"## {section}", "", f"| | {' | '.join(METRICS)} |", "|:--|--:|--:|--:|--:|"]
         for title in rows:
-            runs = load_results([output / folder_name(title) / f"seed{seed}" for seed in seeds])
+            runs = load_results([run_folder(output, section, title, seed) for seed in seeds])
             lines.append(f"| {title} | {' | '.join(summarise(runs).values())} |")
         lines.append("")
     return "\n".join(lines)
@@ -148,12 +163,12 @@ def table(output: Path, seeds: list[int], minutes: float | None, command: str) -
 
 def jobs(args: argparse.Namespace) -> Iterator[tuple]:
     """Runs without a results.json."""
-    for rows in variants().values():
-        for title, (trainer, words) in rows.items():
+    for section, rows in variants().items():
+        for title, row in rows.items():
             for seed in args.seeds:
-                output = args.output / folder_name(title) / f"seed{seed}"
+                output = run_folder(args.output, section, title, seed)
                 if not (output / "results.json").is_file():
-                    yield title, trainer, words, seed, args.root, output, args.threads
+                    yield row, seed, args.root, output, args.threads
 
 
 def main() -> None:
