@@ -17,9 +17,10 @@ from datasets.coco_lt import COCOLT
 from datasets.list_files import DataFileError, read_labels, read_list
 from datasets.longtail import group_of
 from datasets.voc_lt import VOCLT
+from modeling.clip_loader import encode_words
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("LMPT_REAL_DATA", "data"))  # folder that holds voc/ and coco/
+DATA = Path(os.environ.get("LMPT_REAL_DATA", "data")).resolve()  # holds voc/ and coco/
 FACTS = {
     "voc": {
         "train": 1142,
@@ -97,6 +98,25 @@ def test_every_training_image_has_its_caption(folder):
     captions = read_captions(real(folder, f"{folder}_lt_captions.txt"))
     assert list(captions) == [entry.path for entry in train]
     assert all(len(texts) == 1 for texts in captions.values())
+
+
+def test_captions_are_as_long_as_known():
+    voc, coco = (
+        [texts[0] for texts in read_captions(real(f, f"{f}_lt_captions.txt")).values()]
+        for f in ("voc", "coco")
+    )
+    tokens = {"voc": voc, "coco": coco}
+    tokens = {
+        name: [len(encode_words(text)) + 2 for text in texts] for name, texts in tokens.items()
+    }
+    assert round(np.mean([len(text.split()) for text in voc]), 1) == 9.9
+    assert max(map(len, voc)) == 70 and (min(tokens["voc"]), max(tokens["voc"])) == (9, 18)
+    assert round(np.mean([len(text) for text in coco])) == 272 and max(map(len, coco)) == 629
+    assert sum(len(text.split()) > 75 for text in coco) == 21
+    assert round(np.mean(tokens["coco"])) == 61 and max(tokens["coco"]) == 136
+    assert sum(count > 77 for count in tokens["coco"]) == 52  # 2.7%
+    cut = sum(text[74] != " " and text[75] != " " for text in coco)  # all are longer
+    assert round(100 * cut / len(coco)) == 61
 
 
 def test_names_with_blanks():
