@@ -33,6 +33,7 @@ _PARTS = {
     "+ re-weighting (one margin)": _EQUAL_MARGIN,
     "all": (),
 }
+_MARKS = "<!-- table -->\n<!-- end of table -->"  # what stands between them is written here
 _LOSSES = {"DB": "db", "ASL": "asl", "BCE": "bce"}
 
 Row = tuple[str, str, tuple[str, ...]]  # trainer, config file, overrides
@@ -138,20 +139,17 @@ def run(job: tuple[Row, int, Path, Path, int]) -> None:
 _SHARED: dict[str, object] = {}  # loaders of this process's first run
 
 
-def table(output: Path, seeds: list[int], minutes: float | None, command: str) -> str:
+def table(output: Path, seeds: list[int], minutes: float) -> str:
     """The ablation as markdown."""
+    listed = " ".join(map(str, seeds))
     lines = [
-        "# Ablation of LMPT",
+        f'    bash scripts/ablate_lmpt.sh "{listed}"',
         "",
-        f"ShapesLT, tiny CLIP, seeds {', '.join(map(str, seeds))}; mAP in percent over all, head, "
-        "medium and tail classes, mean ± standard deviation, last epoch. ShapesLT is a toy; "
-        "conclusions about photographs need photographs.",
-        "",
-        f"    {command}",
+        f"{minutes:.0f} minutes on {os.cpu_count()} CPU cores. mAP in percent over all, head, "
+        "medium and tail classes of ShapesLT's test images, mean ± standard deviation over seeds "
+        f"{listed}; tiny CLIP, logit scores, last epoch.",
         "",
     ]
-    if minutes is not None:
-        lines += [f"{minutes:.0f} minutes on {os.cpu_count()} CPU cores.", ""]
     for section, rows in variants().items():
         lines += [f"## {section}", "", f"| | {' | '.join(METRICS)} |", "|:--|--:|--:|--:|--:|"]
         for title in rows:
@@ -159,6 +157,25 @@ def table(output: Path, seeds: list[int], minutes: float | None, command: str) -
             lines.append(f"| {title} | {' | '.join(summarise(runs).values())} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def put_between_marks(text: str, path: Path) -> None:
+    """Replace what stands between the marks in a file; prose around them stays."""
+    page = (
+        path.read_text(encoding="utf-8") if path.is_file() else f"# Ablation of LMPT\n\n{_MARKS}\n"
+    )
+    start, end = _MARKS.split("\n")
+    if start not in page or end not in page:
+        raise ValueError(f"{path} has no lines {start} and {end} for the table to stand between.")
+    before, rest = page.split(start, 1)
+    after = rest.split(end, 1)[1]
+    whole = f"{before}{start}\n\n{text}\n{end}{after}"
+    write_whole(path, lambda file: file.write(whole.encode()))
+
+
+def spent_before(log: Path) -> float:
+    """Minutes of earlier calls, whose runs were kept."""
+    return float(log.read_text()) if log.is_file() else 0.0
 
 
 def jobs(args: argparse.Namespace) -> Iterator[tuple]:
@@ -178,7 +195,7 @@ def main() -> None:
     flag("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     flag("--root", type=Path, default=ROOT / "data", help="folder of the data sets")
     flag("--output", type=Path, default=ROOT / "output" / "ablation", help="folder of the runs")
-    flag("--table", type=Path, default=ROOT / "output" / "ablation" / "table.md")
+    flag("--table", type=Path, default=ROOT / "docs" / "ablation.md", help="page to write into")
     flag("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     flag("--threads", type=int, default=1, help="threads a run")
     args = parser.parse_args()
@@ -187,11 +204,11 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
         for _ in tqdm(pool.imap_unordered(run, waiting), total=len(waiting), unit="run"):
             pass
-    whole = len(waiting) == sum(len(rows) for rows in variants().values()) * len(args.seeds)
-    minutes = (time.time() - started) / 60 if whole else None
-    command = f'bash scripts/ablate_lmpt.sh "{" ".join(map(str, args.seeds))}"'
-    text = table(args.output, args.seeds, minutes, command)
-    write_whole(args.table, lambda file: file.write(text.encode()))
+    log = args.output / "minutes"
+    minutes = spent_before(log) + (time.time() - started) / 60
+    log.write_text(f"{minutes}")
+    text = table(args.output, args.seeds, minutes)
+    put_between_marks(text, args.table)
     print(f"{text}\nWritten to {args.table}")
 
 
