@@ -61,6 +61,7 @@ def variants() -> dict[str, dict[str, Row]]:
         "paper",
     )
     as_paper += ("OPTIM.LR", 5e-4, "OPTIM.MAX_EPOCH", 30)
+    as_paper += ("TRAINER.SAMPLER", "random", _C + "CTX_INIT", "")
     return {
         "References": {
             "zero-shot CLIP": _row("ZeroshotCLIP", "tiny"),
@@ -105,6 +106,10 @@ def variants() -> dict[str, dict[str, Row]]:
             },
             "no offset": recommended(_L + "LOGIT_BIAS", "off"),
             "fixed offset": recommended(_L + "LOGIT_BIAS", "fixed"),
+            "random sampling, 50 epochs": recommended(
+                *("TRAINER.SAMPLER", "random", "OPTIM.MAX_EPOCH", 50)
+            ),
+            "16 random contexts": recommended(_L + "CTX_INIT", "", _L + "M_CTX", 2),
             "captions: label sentences": recommended("INPUT.CAPTIONS", "labels"),
             "captions: shuffled among images": recommended("INPUT.CAPTIONS", "shuffled"),
         },
