@@ -91,7 +91,7 @@ class PromptTrainer(LifeCycle):
     def build_learner(self) -> nn.Module | None:
         """The trainable part; None for a method that trains nothing."""
         options = self.method_cfg
-        return PromptLearner(
+        learner = PromptLearner(
             self.classnames,
             self.clip,
             n_ctx=options.N_CTX,
@@ -100,6 +100,9 @@ class PromptTrainer(LifeCycle):
             position=options.CLASS_TOKEN_POSITION,
             generator=torch.Generator().manual_seed(self.seed),
         )
+        if learner.n_ctx != options.N_CTX:
+            print(f"CTX_INIT has {learner.n_ctx} tokens; N_CTX {options.N_CTX} is not used.")
+        return learner
 
     def text_features(self) -> Tensor:
         """One L2-normalised feature for each class: [C, D]."""
