@@ -18,7 +18,7 @@ SPEC = ShapesSpec()  # what is drawn
 
 @DATASET_REGISTRY.register()
 class ShapesLT(LongTailDataset):
-    """ShapesLT, in the folder `shapes_lt`."""
+    """ShapesLT: twenty shapes with VOC-LT's class counts, drawn into ROOT/shapes_lt."""
 
     def __init__(self, cfg: CfgNode) -> None:
         ensure_generated(cfg.DATASET.ROOT, SPEC)
