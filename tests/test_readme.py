@@ -18,7 +18,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_a_method_is_one_file(tmp_path):
     """The README's example, dropped into a copy of the project, is found, configured and run."""
     project = tmp_path / "project"
-    for name in ("compat", "datasets", "evaluation", "losses", "modeling", "trainers", "train.py"):
+    packages = ("compat", "datasets", "evaluation", "losses", "modeling", "trainers")
+    for name in (*packages, "configuration.py", "train.py"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         project.mkdir(exist_ok=True)
         copy(ROOT / name, project / name)

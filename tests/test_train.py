@@ -274,6 +274,12 @@ class TestCommandLine:
         cfg = train.build_cfg(train.build_parser().parse_args(command))
         assert cfg.OPTIM.LR == 0.25 and cfg.OPTIM.MAX_EPOCH == 3
 
+    def test_the_type_of_a_free_key_is_not_that_of_an_earlier_file(self, tmp_path):
+        (tmp_path / "my.yaml").write_text("TRAINER:\n  LMPT:\n    CSE:\n      GAMMA: 1\n")
+        command = ["--config-file", str(tmp_path / "my.yaml"), "TRAINER.LMPT.CSE.GAMMA", "0.5"]
+        cfg = train.build_cfg(train.build_parser().parse_intermixed_args(command))
+        assert cfg.TRAINER.LMPT.CSE.GAMMA == 0.5
+
     def test_an_unknown_trainer_gets_the_nearest_name(self, root, tmp_path):
         with pytest.raises(ValueError, match=r"do you mean \[LMPT\]"):
             train.main(arguments(root, "LMTP", tmp_path / "out"))
@@ -316,6 +322,9 @@ class TestCommandLine:
         train.main(arguments(root, "CoOp", tmp_path / "out"))
         command = arguments(root, "CoOp", tmp_path / "out", "OPTIM.LR", "0.5")
         self.fails_with(command, "OPTIM.LR: 0.02 there, 0.5 now", capsys)
+        command = arguments(root, "CoOp", tmp_path / "out", "TEST.FINAL_MODEL", "best_test")
+        self.fails_with(command, "TEST.FINAL_MODEL: 'last_step' there, 'best_test' now", capsys)
+        train.main(arguments(root, "CoOp", tmp_path / "out", "TEST.SCORE", "softmax"))  # harmless
 
     def test_help_lists_what_is_registered(self, capsys):
         with pytest.raises(SystemExit):
