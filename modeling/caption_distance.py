@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from modeling.choices import check_choice
 from modeling.prompt_learner import PromptLearner
 from modeling.text_encoder import TextEncoder
 from modeling.token_distance import aligned_distance, constant_distance, pooled_distance
@@ -59,9 +60,9 @@ class CaptionDistance:
         caption_tokens: str = "words",
         reduce: str = "mean",
     ) -> None:
-        _check("SPACE", space, SPACES)
-        _check("PROMPT_TOKENS", prompt_tokens, PROMPT_TOKENS)
-        _check("CAPTION_TOKENS", caption_tokens, CAPTION_TOKENS)
+        check_choice("CSE.SPACE", space, SPACES)
+        check_choice("CSE.PROMPT_TOKENS", prompt_tokens, PROMPT_TOKENS)
+        check_choice("CSE.CAPTION_TOKENS", caption_tokens, CAPTION_TOKENS)
         if not 0 <= general < learner.n_ctx:
             raise ValueError(
                 "M_CTX must leave context tokens to compare: at least 0 and below the "
@@ -153,8 +154,3 @@ def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean over the positions that count: [T, P, E], [T, P] -> [T, E]."""
     kept = values.masked_fill(~mask[..., None], 0.0).sum(dim=1)
     return kept / mask.sum(dim=1, keepdim=True).clamp(min=1)
-
-
-def _check(key: str, value: str, choices: dict[str, str]) -> None:
-    if value not in choices:
-        raise ValueError(f"CSE.{key} must be one of {', '.join(choices)}, got {value!r}.")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from modeling.choices import check_choice
 from modeling.tokenizer import tokenize_captions
 
 SOURCES = {
@@ -62,10 +63,10 @@ class CaptionSource:
         missing: str = "skip",
         seed: int = 0,
     ) -> None:
-        _check("INPUT.CAPTIONS", source, SOURCES)
-        _check("INPUT.CAPTION_TRUNC", truncation, TRUNCATIONS)
-        _check("INPUT.CAPTION_PICK", pick, PICKS)
-        _check("INPUT.CAPTION_MISSING", missing, MISSING)
+        check_choice("INPUT.CAPTIONS", source, SOURCES)
+        check_choice("INPUT.CAPTION_TRUNC", truncation, TRUNCATIONS)
+        check_choice("INPUT.CAPTION_PICK", pick, PICKS)
+        check_choice("INPUT.CAPTION_MISSING", missing, MISSING)
         sentences = [[label_sentence(row, classnames)] for row in targets]
         texts = sentences if source == "labels" else [list(own) for own in captions or sentences]
         if captions is None and source != "labels":
@@ -123,8 +124,3 @@ def label_sentence(targets: Tensor, classnames: Sequence[str]) -> str:
     named = [f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}" for name in present]
     head = ", ".join(named[:-1])
     return f"a photo of {head} and {named[-1]}." if head else f"a photo of {named[-1]}."
-
-
-def _check(key: str, value: str, choices: dict[str, str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{key} must be one of {', '.join(choices)}, got {value!r}.")

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from modeling.choices import check_choice
+
 OFFSETS = ("off", "fixed", "learnt")
 
 
@@ -29,8 +31,7 @@ class LogitAffine(nn.Module):
 
     def __init__(self, clip_scale: float, scale: str = "clip", offset: str = "off") -> None:
         super().__init__()
-        if offset not in OFFSETS:
-            raise ValueError(f"LOGIT_BIAS must be one of {', '.join(OFFSETS)}, got {offset!r}.")
+        check_choice("LOGIT_BIAS", offset, OFFSETS)
         start = clip_scale if scale in ("clip", "learnt") else _number(scale)
         self.register_buffer("scale", torch.tensor(float(start)), persistent=False)
         if scale == "learnt":

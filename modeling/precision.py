@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from modeling.choices import check_choice
+
 PRECISIONS = {
     "fp32": "weights and arithmetic in float32",
     "fp16": "weights and arithmetic in float16",
@@ -35,8 +37,7 @@ class Precision:
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
-        if name not in PRECISIONS:
-            raise ValueError(f"PREC must be one of {', '.join(PRECISIONS)}, got {name!r}.")
+        check_choice("PREC", name, PRECISIONS)
         self.name = name
         self.device = device
         self.weights = _WEIGHTS.get(name, torch.float32)

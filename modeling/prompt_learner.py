@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from modeling.choices import check_choice
 from modeling.clip_loader import encode_words, import_clip
 from modeling.tokenizer import CONTEXT_LENGTH, end_positions
 
@@ -50,10 +51,7 @@ class PromptLearner(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if position not in POSITIONS:
-            raise ValueError(
-                f"CLASS_TOKEN_POSITION must be one of {', '.join(POSITIONS)}, got {position!r}."
-            )
+        check_choice("CLASS_TOKEN_POSITION", position, POSITIONS)
         embedding = clip_model.token_embedding
         words = encode_words(ctx_init.replace("_", " "))
         self.n_ctx = len(words) or n_ctx

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, v2
 
+from modeling.choices import check_choice
+
 RESIZES = {
     "squash": "the whole picture, sides scaled separately to the input size",
     "crop": "shorter side scaled to the input size, then the central square, as CLIP does",
@@ -147,19 +149,17 @@ def check_transforms(inputs: Mapping[str, Any], others: Iterable[str]) -> None:
 
 def _interpolation_mode(name: str) -> InterpolationMode:
     modes = {mode.value: mode for mode in InterpolationMode}
-    if name not in modes:
-        raise ValueError(f"INPUT.INTERPOLATION must be one of {list(modes)}, got {name!r}.")
+    check_choice("INPUT.INTERPOLATION", name, modes)
     return modes[name]
 
 
 def _resize(size: tuple[int, int], resize: str, interpolation: str) -> list[v2.Transform]:
+    check_choice("INPUT.RESIZE", resize, RESIZES)
     mode = _interpolation_mode(interpolation)
     if resize == "squash":
         return [v2.Resize(tuple(size), interpolation=mode, antialias=True)]
-    if resize == "crop":
-        shorter_side = v2.Resize(max(size), interpolation=mode, antialias=True)
-        return [shorter_side, v2.CenterCrop(tuple(size))]
-    raise ValueError(f"INPUT.RESIZE must be one of {', '.join(RESIZES)}, got {resize!r}.")
+    shorter_side = v2.Resize(max(size), interpolation=mode, antialias=True)
+    return [shorter_side, v2.CenterCrop(tuple(size))]
 
 
 def _to_tensor() -> list[v2.Transform]:

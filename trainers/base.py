@@ -15,6 +15,7 @@ from yacs.config import CfgNode
 
 from losses.config import loss_from_config
 from modeling.caption_source import CaptionSource
+from modeling.choices import check_choice
 from modeling.clip_loader import input_resolution, load_clip
 from modeling.data_path import make_plan
 from modeling.feature_cache import CachedLoader
@@ -130,8 +131,7 @@ class PromptTrainer(LifeCycle):
     def check_cfg(self, cfg: CfgNode) -> None:
         """Refuse values that would fail late or be ignored."""
         super().check_cfg(cfg)
-        if cfg.DATALOADER.CACHE not in ("auto", "off"):
-            raise ValueError(f"DATALOADER.CACHE must be auto or off, got {cfg.DATALOADER.CACHE!r}.")
+        check_choice("DATALOADER.CACHE", cfg.DATALOADER.CACHE, ("auto", "off"))
         if cfg.INPUT.NO_TRANSFORM:
             raise ValueError("INPUT.NO_TRANSFORM True leaves no tensors to encode; set it False.")
         check_transforms(cfg.INPUT, AVAI_CHOICES)

@@ -16,6 +16,7 @@ from yacs.config import CfgNode
 
 from evaluation.reports import save_scores, write_results
 from modeling import checkpoint_files
+from modeling.choices import check_choice
 from modeling.plateau import PlateauOnValidation
 
 LEARNER = "prompt_learner"  # the checkpoints' folder, as in CoOp
@@ -45,11 +46,7 @@ class LifeCycle(TrainerX):
 
     def check_cfg(self, cfg: CfgNode) -> None:
         """Refuse selections and schedules that do not exist."""
-        if cfg.TEST.FINAL_MODEL not in FINAL_MODELS:
-            raise ValueError(
-                f"TEST.FINAL_MODEL must be one of {', '.join(FINAL_MODELS)}, "
-                f"got {cfg.TEST.FINAL_MODEL!r}."
-            )
+        check_choice("TEST.FINAL_MODEL", cfg.TEST.FINAL_MODEL, FINAL_MODELS)
         if cfg.OPTIM.LR_SCHEDULER == "plateau" and cfg.OPTIM.WARMUP_EPOCH > 0:
             raise ValueError("OPTIM.LR_SCHEDULER plateau has no warm-up; set OPTIM.WARMUP_EPOCH 0.")
 

@@ -22,6 +22,7 @@ from losses import (
     effective_counts,
 )
 from modeling.caption_distance import CaptionDistance
+from modeling.choices import check_choice
 from trainers.base import PromptTrainer, prompt_options
 
 PRESETS = {
@@ -71,10 +72,7 @@ class LMPT(PromptTrainer):
         options = self.method_cfg
         if not 0 <= options.LAMBDA <= 1:
             raise ValueError(f"TRAINER.LMPT.LAMBDA must be in [0, 1], got {options.LAMBDA}.")
-        if options.PRESET not in PRESETS:
-            raise ValueError(
-                f"TRAINER.LMPT.PRESET must be one of {', '.join(PRESETS)}, got {options.PRESET!r}."
-            )
+        check_choice("TRAINER.LMPT.PRESET", options.PRESET, PRESETS)
 
     def build_learner(self) -> nn.Module:
         """Contexts, and the captions that they will meet."""
