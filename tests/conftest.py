@@ -9,6 +9,7 @@ from compat.bootstrap import ensure_dassl
 
 ensure_dassl()
 
+from tests.small_archives import served_files
 from tests.small_clip import TOWERS, random_clip
 
 torch.set_num_threads(1)  # small models: a second thread costs more than it brings
@@ -27,3 +28,22 @@ def clip_model(tower: str) -> torch.nn.Module:
 @pytest.fixture
 def vit() -> torch.nn.Module:
     return random_clip("ViT")
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers_in_every_run() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def files() -> dict[str, bytes]:
+    """What a small server of VOC-LT has."""
+    return served_files()
+
+
+@pytest.fixture
+def no_env_info(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the report on the machine, which takes a second a run."""
+    import train
+
+    monkeypatch.setattr(train, "collect_env_info", str)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from tests.small_clip import RESOLUTION, random_clip
 
@@ -61,3 +63,15 @@ def arguments(root: Path, trainer: str, output: Path, *more: str, tower: str = "
     }
     words = [*flags, *(word for pair in keys.items() for word in pair)]
     return [*map(str, words), *more]
+
+
+def results(output: Path) -> dict:
+    """What a run reported."""
+    return json.loads((output / "results.json").read_text())
+
+
+def contexts(output: Path) -> Tensor:
+    """The contexts of a run's newest checkpoint."""
+    folder = output / "prompt_learner"
+    name = (folder / "checkpoint").read_text().strip()
+    return torch.load(folder / name, weights_only=True)["state_dict"]["ctx"]

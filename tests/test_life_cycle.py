@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-import json
 import re
-import sys
 
 import pytest
 import torch
 
 import train
-from tests.small_set import arguments, write_set
+from tests.small_set import arguments, results, write_set
 from trainers.base import PromptTrainer
+
+pytestmark = pytest.mark.usefixtures("no_env_info")
 
 
 @pytest.fixture(scope="module")
@@ -23,17 +23,9 @@ def root(tmp_path_factory):
     return root
 
 
-@pytest.fixture(autouse=True)
-def quick_and_clean(monkeypatch):
-    monkeypatch.setattr(train, "collect_env_info", str)
-    stdout = sys.stdout
-    yield
-    sys.stdout = stdout
-
-
 def run(root, output, *more):
     train.main(arguments(root, "CoOp", output, *map(str, more)))
-    return json.loads((output / "results.json").read_text())
+    return results(output)
 
 
 def metrics_of_epochs(output):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 
 import pytest
 import torch
@@ -19,13 +18,6 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     write_set(root)
     return root
-
-
-@pytest.fixture(autouse=True)
-def restored_stdout():
-    stdout = sys.stdout
-    yield
-    sys.stdout = stdout
 
 
 @pytest.fixture

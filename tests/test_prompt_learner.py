@@ -119,7 +119,7 @@ class TestTextEncoder:
         ours, theirs = (
             torch.autograd.grad((f * weight).sum(), learner.ctx)[0] for f in (ours, theirs)
         )
-        assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+        assert (ours - theirs).abs().max() <= 1e-3 * theirs.abs().max()
 
     def test_plain_texts_equal_encode_text(self, clip_model):
         tokens = tokenize(["a photo of a cat.", "two dogs and one rather long sentence", "x"])

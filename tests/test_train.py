@@ -1,41 +1,23 @@
 from __future__ import annotations
 
 import importlib
-import json
 import re
-import sys
 
 import pytest
 import torch
 
 import train
 from tests.small_clip import TOWERS, random_clip
-from tests.small_set import NAMES, arguments, write_set
+from tests.small_set import NAMES, arguments, contexts, results, write_set
 from trainers.base import PromptTrainer
+
+pytestmark = pytest.mark.usefixtures("no_env_info")
 
 
 @pytest.fixture
 def root(tmp_path):
     write_set(tmp_path / "data")
     return tmp_path / "data"
-
-
-@pytest.fixture(autouse=True)
-def quick_and_clean(monkeypatch):
-    monkeypatch.setattr(train, "collect_env_info", str)  # asks the machine for a second each time
-    stdout = sys.stdout  # the logger replaces it for the life of the process
-    yield
-    sys.stdout = stdout
-
-
-def contexts(output):
-    folder = output / "prompt_learner"
-    name = (folder / "checkpoint").read_text().strip()
-    return torch.load(folder / name, weights_only=True)["state_dict"]["ctx"]
-
-
-def results(output):
-    return json.loads((output / "results.json").read_text())
 
 
 def losses(output):
@@ -222,7 +204,7 @@ class TestStep:
             trainer("CoOp", "INPUT.SIZE", "(64, 64)")
 
     def test_wrong_values_are_refused(self, trainer):
-        with pytest.raises(ValueError, match="DATALOADER.CACHE must be auto or off"):
+        with pytest.raises(ValueError, match="DATALOADER.CACHE must be one of auto, off"):
             trainer("CoOp", "DATALOADER.CACHE", "yes")
         with pytest.raises(ValueError, match=r"LAMBDA must be in \[0, 1\], got 1.5"):
             trainer("LMPT", "TRAINER.LMPT.LAMBDA", "1.5")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,32 +11,18 @@ import torch
 
 import train
 from tests.small_clip import random_clip
-from tests.small_set import TRAIN, arguments, write_set
+from tests.small_set import TRAIN, arguments, contexts, results, write_set
 
 DATA = Path(os.environ.get("LMPT_REAL_DATA", "data"))
+
+
+pytestmark = pytest.mark.usefixtures("no_env_info")
 
 
 @pytest.fixture
 def root(tmp_path):
     write_set(tmp_path / "data")
     return tmp_path / "data"
-
-
-@pytest.fixture(autouse=True)
-def quick_and_clean(monkeypatch):
-    monkeypatch.setattr(train, "collect_env_info", str)  # asks the machine for a second each time
-    stdout = sys.stdout  # the logger replaces it for the life of the process
-    yield
-    sys.stdout = stdout
-
-
-def contexts(output):
-    path = output / "prompt_learner" / "model.pth.tar-4"
-    return torch.load(path, weights_only=True)["state_dict"]["ctx"]
-
-
-def results(output):
-    return json.loads((output / "results.json").read_text())
 
 
 @pytest.mark.parametrize("trainer", ["CoOp", "LMPT"])
