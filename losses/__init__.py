@@ -31,6 +31,7 @@ from losses.distribution_balanced import (
 )
 from losses.focal import binary_cross_entropy, focal_loss
 from losses.ranking import ranking_loss
+from losses.softmax import softmax_cross_entropy
 
 __all__ = [
     "LOSSES",
@@ -49,6 +50,7 @@ __all__ = [
     "loss_options",
     "ranking_loss",
     "rebalance_weights",
+    "softmax_cross_entropy",
 ]
 
 # The compositions other than "db" take their scale (balance, loss_weight) from BalancedLossNLP
@@ -65,6 +67,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "cb_focal": partial(class_balanced_loss, negative_tolerant=False),
     "cb_ntr": partial(class_balanced_loss, negative_tolerant=True),
     "ranking": ranking_loss,
+    "softmax_ce": softmax_cross_entropy,
 }
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 Counts = Tensor | Sequence[float]
 
 REDUCTIONS = ("mean", "sum", "none")
+ENTRY_REDUCTIONS = ("mean", "per_image", "sum", "none")  # of losses with one value per class
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
@@ -130,10 +131,13 @@ def reduce_entries(entries: Tensor, known: Tensor, reduction: str) -> Tensor:
     Args:
         entries: [B, C] losses.
         known: [B, C] boolean; what is not known counts neither in the sum nor in the mean.
-        reduction: ``mean`` over known entries, ``sum``, or ``none`` ([B, C], 0 at unknown).
+        reduction: ``mean`` over known entries, ``per_image`` (sum over classes, mean over images),
+            ``sum``, or ``none`` ([B, C], 0 at unknown).
     """
-    check_choice("reduction", reduction, REDUCTIONS)
+    check_choice("reduction", reduction, ENTRY_REDUCTIONS)
     if reduction == "mean":
         return masked_mean(entries, known)
     entries = entries.masked_fill(~known, 0.0)
-    return entries.sum() if reduction == "sum" else entries
+    if reduction == "none":
+        return entries
+    return entries.sum() / (max(len(entries), 1) if reduction == "per_image" else 1)

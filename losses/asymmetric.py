@@ -36,7 +36,8 @@ def asymmetric_loss(
         eps: floor of every probability inside the logarithm; below it the gradient is 0.
         detach_focal: keep the focusing factors out of the gradient, as LMPT and DualCoOp do;
             False differentiates them too, as the paper's formula does.
-        reduction: ``mean`` over known entries (LMPT), ``sum`` (the paper's release) or ``none``.
+        reduction: ``mean`` over known entries (LMPT), ``sum`` (the paper's release),
+            ``per_image`` (sum over classes, mean over images) or ``none``.
 
     Returns:
         A scalar, or [B, C] for ``none``; float32, or float64 for float64 logits.

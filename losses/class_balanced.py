@@ -104,7 +104,7 @@ def class_balanced_loss(
         loss_weight: constant factor of the whole loss.
         negative_tolerant: add the negative-tolerant regularisation of the distribution-balanced
             loss in its paper form (CB-NTR).
-        reduction: ``mean`` over known entries, ``sum`` or ``none``.
+        reduction: ``mean`` over known entries, ``per_image``, ``sum`` or ``none``.
 
     Returns:
         A scalar, or [B, C] for ``none``; float32, or float64 for float64 logits.

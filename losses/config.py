@@ -22,8 +22,8 @@ def extend_cfg(cfg: CfgNode) -> None:
     """Declare `TRAINER.LOSS`: the loss by name, and a node of options for each family."""
     loss = cfg.TRAINER.LOSS = CfgNode()
     loss.NAME = "db"  # one of losses.LOSSES
-    loss.ASL = CfgNode({"GAMMA_NEG": 4.0, "GAMMA_POS": 0.0, "CLIP": 0.05})
-    loss.ASL.REDUCTION = "mean"  # mean | sum, as in the original
+    loss.ASL = CfgNode({"GAMMA_NEG": 4.0, "GAMMA_POS": 0.0, "CLIP": 0.05, "EPS": 1e-8})
+    loss.ASL.REDUCTION = "mean"  # mean | per_image (sum over classes) | sum, as in the original
     loss.FOCAL = CfgNode({"ALPHA": 0.5, "GAMMA": 2.0})
     loss.RANKING = CfgNode({"MARGIN": 1.0})  # in logits
     loss.DB = CfgNode()

@@ -147,8 +147,8 @@ def distribution_balanced_loss(
         negative_tolerant: use the class bias and the scale of absent entries.
         focal: use the focal factor and ``balance``.
         loss_weight: constant factor of the whole loss.
-        reduction: ``mean`` over known entries, ``sum``, or ``none`` for the [B, C] entries;
-            ``lmpt`` with its focal part is a ``mean``.
+        reduction: ``mean`` over known entries, ``per_image``, ``sum``, or ``none`` for the [B, C]
+            entries; ``lmpt`` with its focal part is a ``mean``.
 
     Raises:
         TypeError: if the logits are not floating point.
@@ -179,7 +179,7 @@ def _batch_focus(answers: Tensor, known: Tensor, gamma: float) -> Tensor:
 
 def _check_variant(variant: str, focal: bool, reduction: str) -> None:
     check_choice("variant", variant, VARIANTS)
-    if variant == "lmpt" and focal and reduction in ("sum", "none"):
+    if variant == "lmpt" and focal and reduction in ("per_image", "sum", "none"):
         raise ValueError(
             f"variant 'lmpt' has one focal factor per batch and is a mean, got reduction "
             f"{reduction!r}: use reduction 'mean' or variant 'official'."

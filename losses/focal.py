@@ -18,7 +18,7 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean
     Args:
         logits: [B, C] scores before the sigmoid.
         targets: [B, C] of 1, 0 or -1 (unknown, left out).
-        reduction: ``mean`` over known entries, ``sum`` or ``none``.
+        reduction: ``mean`` over known entries, ``per_image``, ``sum`` or ``none``.
 
     Returns:
         A scalar, or [B, C] for ``none``; float32, or float64 for float64 logits.
@@ -54,7 +54,7 @@ def focal_loss(
         targets: [B, C] of 1, 0 or -1 (unknown, left out).
         alpha: weight of present entries; absent ones get 1 - alpha.
         gamma: focusing exponent; 0 gives weighted cross-entropy.
-        reduction: ``mean`` over known entries, ``sum`` or ``none``.
+        reduction: ``mean`` over known entries, ``per_image``, ``sum`` or ``none``.
 
     Returns:
         A scalar, or [B, C] for ``none``; float32, or float64 for float64 logits.

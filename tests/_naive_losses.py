@@ -54,9 +54,9 @@ def known_entries(logits, targets):
                 yield b, c, logits[b, c], int(targets[b][c])
 
 
-def reduced(entries, reduction):
+def reduced(entries, reduction, images=None):
     total = torch.stack(entries).sum()
-    return total / len(entries) if reduction == "mean" else total
+    return total / {"mean": len(entries), "per_image": images, "sum": 1}[reduction]
 
 
 def bce(logits, targets):

@@ -11,7 +11,7 @@ from tests import _naive_losses as naive
 SETTINGS = [(4.0, 0.0, 0.05), (4.0, 1.0, 0.05), (2.0, 1.0, 0.2), (1.5, 0.0, 0.0)]
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("reduction", ["mean", "per_image", "sum"])
 @pytest.mark.parametrize("detach", [True, False])
 @pytest.mark.parametrize(("gamma_neg", "gamma_pos", "clip"), SETTINGS)
 @pytest.mark.parametrize("seed", range(3))
@@ -20,7 +20,7 @@ def test_equals_naive_loops_in_value_and_gradient(
 ):
     logits, targets, _ = naive.random_case(seed)
     entries = naive.asymmetric(logits, targets, gamma_neg, gamma_pos, clip, detach)
-    expected = naive.reduced(entries, reduction)
+    expected = naive.reduced(entries, reduction, images=len(logits))
     actual = asymmetric_loss(
         logits,
         targets,

@@ -17,11 +17,11 @@ ALL_LOSSES = [
 ]
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("reduction", ["mean", "per_image", "sum"])
 @pytest.mark.parametrize("seed", range(4))
 def test_cross_entropy_equals_naive_loops(seed, reduction):
     logits, targets, _ = naive.random_case(seed)
-    expected = naive.reduced(naive.bce(logits, targets), reduction)
+    expected = naive.reduced(naive.bce(logits, targets), reduction, images=len(logits))
     actual = binary_cross_entropy(logits, targets, reduction)
     torch.testing.assert_close(actual, expected)
     torch.testing.assert_close(

@@ -12,7 +12,7 @@ from tests import _naive_losses as naive
 NUM_TRAIN = 120
 NAMES = [
     *["bce", "asl", "focal", "db", "db_no_focal", "r_bce_focal", "ntr_focal"],
-    *["cb_focal", "cb_ntr", "ranking"],
+    *["cb_focal", "cb_ntr", "ranking", "softmax_ce"],
 ]
 
 
