@@ -22,20 +22,28 @@ class LogitAffine(nn.Module):
 
     Args:
         clip_scale: CLIP's own scale, about 100.
-        scale: "clip", a number, or "learnt" (starting at CLIP's).
+        scale: "clip", a number, "learnt" (from CLIP's) or "learnt:20" (from 20).
         offset: "off", "fixed" at the mean cosine before training, or "learnt" from there.
+        key: what the user sets `scale` with, for the message.
 
     Raises:
         ValueError: another `scale` or `offset`.
     """
 
-    def __init__(self, clip_scale: float, scale: str = "clip", offset: str = "off") -> None:
+    def __init__(
+        self,
+        clip_scale: float,
+        scale: str = "clip",
+        offset: str = "off",
+        key: str = "LOGIT_SCALE",
+    ) -> None:
         super().__init__()
         check_choice("LOGIT_BIAS", offset, OFFSETS)
-        start = clip_scale if scale in ("clip", "learnt") else _number(scale)
+        number = str(scale).removeprefix("learnt:")
+        start = clip_scale if number in ("clip", "learnt") else _number(number, key)
         self.register_buffer("scale", torch.tensor(float(start)), persistent=False)
-        if scale == "learnt":
-            self.log_gain = nn.Parameter(torch.zeros(()))  # of CLIP's scale
+        if str(scale).startswith("learnt"):
+            self.log_gain = nn.Parameter(torch.zeros(()))  # of the scale it starts at
         if offset != "off":
             self.offset = nn.Parameter(torch.zeros(()), requires_grad=offset == "learnt")
 
@@ -55,11 +63,14 @@ class LogitAffine(nn.Module):
         return scale * (cosines - self.offset) if hasattr(self, "offset") else scale * cosines
 
 
-def _number(scale: str) -> float:
+def _number(scale: str, key: str) -> float:
     try:
         value = float(scale)
     except ValueError:
         value = 0.0
     if value <= 0:
-        raise ValueError(f"LOGIT_SCALE must be clip, learnt or a number above 0, got {scale!r}.")
+        raise ValueError(
+            f"{key} must be clip, learnt or a number above 0 (learnt:20 is learnt from 20), "
+            f"got {scale!r}."
+        )
     return value

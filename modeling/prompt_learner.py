@@ -33,6 +33,9 @@ class PromptLearner(nn.Module):
     Attributes:
         eot: position of the end token in each prompt [C].
         length: L, tokens of the longest prompt; nothing behind it can reach a feature.
+        shared_prefix: leading positions that are the same in all prompts and worth computing once:
+            the start token and the shared contexts before the names. 0 where that is the start
+            token alone, which would cost more than it saves.
 
     Raises:
         ValueError: an unknown position, no contexts, or a prompt that needs more than 77 tokens
@@ -67,9 +70,9 @@ class PromptLearner(nn.Module):
                 start = torch.empty(shape).normal_(std=0.02, generator=generator)
             self.register_parameter(_parameter_name(role), nn.Parameter(start))
 
-        tokens, slots = _layout(
-            [name.replace("_", " ") for name in classnames], self.n_ctx, position
-        )
+        before = {"end": self.n_ctx, "middle": self.n_ctx // 2, "front": 0}[position]
+        self.shared_prefix = 0 if csc or before == 0 else 1 + before
+        tokens, slots = _layout([name.replace("_", " ") for name in classnames], self.n_ctx, before)
         eot = end_positions(tokens)  # [C]
         self.length = int(eot.max()) + 1
         frozen = embedding(tokens[:, : self.length]).detach().float()  # [C, L, E]
@@ -93,13 +96,12 @@ def _parameter_name(role: str) -> str:
     return role if role == "ctx" else f"ctx_{role}"
 
 
-def _layout(names: list[str], n_ctx: int, position: str) -> tuple[Tensor, Tensor]:
-    """Token ids [C, 77] of every prompt, and where its contexts go [C, M]."""
+def _layout(names: list[str], n_ctx: int, before: int) -> tuple[Tensor, Tensor]:
+    """Token ids [C, 77] of prompts with `before` contexts before the name; their places [C, M]."""
     vocabulary = import_clip().tokenize("")[0]
     sos, end = int(vocabulary[0]), int(vocabulary[1])
     tokens = torch.zeros(len(names), CONTEXT_LENGTH, dtype=torch.long)
     slots = torch.zeros(len(names), n_ctx, dtype=torch.long)
-    before = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[position]
     for row, name in enumerate(names):
         # "name." is encoded as one string, because the full stop may merge into the name's tokens.
         name_ids, sentence_ids = encode_words(name), encode_words(name + ".")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -14,7 +17,8 @@ class Views:
     Attributes:
         global_features: [B, D].
         local_features: [B, R, D] one for each region or word, or None.
-        mask: [B, R] True where a region counts, or None where all do.
+        mask: [B, R] True where a region counts, or None where all do. Captions have one, images
+            have none.
     """
 
     global_features: Tensor
@@ -23,3 +27,31 @@ class Views:
 
     def __len__(self) -> int:
         return len(self.global_features)
+
+    def __getitem__(self, rows: Tensor) -> Views:
+        """The views of some rows [K]."""
+        local, mask = self.local_features, self.mask
+        return Views(
+            self.global_features[rows],
+            None if local is None else local[rows],
+            None if mask is None else mask[rows],
+        )
+
+
+def join(parts: Sequence[Views]) -> Views:
+    """One batch of several.
+
+    Args:
+        parts: all with local features or all without; likewise masks. Masked ones may differ in R:
+            they are padded to the longest, and the mask leaves the padding out.
+    """
+    local, mask = None, None
+    if parts[0].mask is not None:
+        regions = max(part.mask.shape[1] for part in parts)
+        more = [regions - part.mask.shape[1] for part in parts]
+        pairs = list(zip(parts, more, strict=True))
+        local = torch.cat([F.pad(part.local_features, (0, 0, 0, m)) for part, m in pairs])
+        mask = torch.cat([F.pad(part.mask, (0, m)) for part, m in pairs])  # [B, R]
+    elif parts[0].local_features is not None:
+        local = torch.cat([part.local_features for part in parts])  # [B, R, D]
+    return Views(torch.cat([part.global_features for part in parts]), local, mask)

@@ -37,10 +37,18 @@ def test_a_learnt_scale_starts_at_clips_and_trains():
     assert affine.log_gain.grad == pytest.approx(float(100 * COSINES.sum()), rel=1e-5)
 
 
-@pytest.mark.parametrize("scale", ["-1", "0", "big"])
+def test_a_learnt_scale_can_start_anywhere():
+    affine = LogitAffine(100.0, scale="learnt:20")
+    assert torch.allclose(affine(COSINES), 20 * COSINES)
+    assert affine.log_gain.requires_grad
+
+
+@pytest.mark.parametrize("scale", ["-1", "0", "big", "learnt:", "learnt:-2", "learnt20"])
 def test_wrong_scales_are_refused(scale):
     with pytest.raises(ValueError, match="LOGIT_SCALE must be clip, learnt or a number above 0"):
         LogitAffine(100.0, scale)
+    with pytest.raises(ValueError, match="REGION_SCALE must be"):
+        LogitAffine(100.0, scale, key="REGION_SCALE")
 
 
 def test_wrong_offsets_are_refused():

@@ -5,7 +5,6 @@ import torch
 
 from modeling.clip_loader import encode_words, import_clip, tokenize
 from modeling.prompt_learner import PromptLearner
-from modeling.text_encoder import TextEncoder
 from modeling.tokenizer import end_positions
 
 NAMES = ["cat", "traffic_light", "tv monitor", "motorbike"]
@@ -107,43 +106,16 @@ def test_unknown_positions_and_empty_contexts_are_refused(vit):
         PromptLearner(NAMES, vit, n_ctx=0)
 
 
-class TestTextEncoder:
-    @pytest.mark.parametrize("position", ["end", "middle", "front"])
-    def test_truncated_equals_77_tokens_of_clip_itself(self, position, clip_model):
-        learner = PromptLearner(NAMES, clip_model, n_ctx=4, csc=True, position=position)
-        ours = TextEncoder(clip_model)(learner(), learner.eot)
-        theirs = full_length(naive_prompts(NAMES, clip_model, learner.ctx, position), learner.eot)
-        theirs = theirs(clip_model)
-        assert torch.allclose(ours, theirs, atol=1e-5)
-        weight = torch.randn_like(ours)
-        ours, theirs = (
-            torch.autograd.grad((f * weight).sum(), learner.ctx)[0] for f in (ours, theirs)
-        )
-        assert (ours - theirs).abs().max() <= 1e-3 * theirs.abs().max()
-
-    def test_plain_texts_equal_encode_text(self, clip_model):
-        tokens = tokenize(["a photo of a cat.", "two dogs and one rather long sentence", "x"])
-        ours = TextEncoder(clip_model).encode_tokens(tokens)
-        theirs = clip_model.encode_text(tokens)
-        assert torch.allclose(ours, theirs / theirs.norm(dim=-1, keepdim=True), atol=1e-5)
-
-    def test_frozen_weights_get_no_gradient(self, vit):
-        learner = PromptLearner(NAMES, vit, n_ctx=4)
-        TextEncoder(vit)(learner(), learner.eot).sum().backward()
-        assert learner.ctx.grad is not None
-        assert all(parameter.grad is None for parameter in vit.parameters())
-
-
-def full_length(prompts, eot):
-    """CLIP's own transformer on all 77 positions."""
-
-    def encode(clip_model):
-        x = (prompts + clip_model.positional_embedding).permute(1, 0, 2)  # [77, C, E]
-        x = clip_model.ln_final(clip_model.transformer(x).permute(1, 0, 2))
-        x = x[torch.arange(len(x)), eot] @ clip_model.text_projection
-        return x / x.norm(dim=-1, keepdim=True)
-
-    return encode
+@pytest.mark.parametrize(
+    ("position", "csc", "prefix"),
+    [("end", False, 5), ("middle", False, 3), ("front", False, 0), ("end", True, 0)],
+)
+def test_shared_prefix_is_the_same_in_every_prompt(position, csc, prefix, vit):
+    learner = PromptLearner(NAMES, vit, n_ctx=4, csc=csc, position=position)
+    assert learner.shared_prefix == prefix <= int(learner.eot.min())
+    prompts = learner()
+    assert torch.equal(prompts[:, :prefix], prompts[:1, :prefix].expand(len(NAMES), -1, -1))
+    assert not torch.equal(prompts[0, prefix + 1], prompts[1, prefix + 1])
 
 
 def test_tokenizer_of_clip_has_the_end_token_last():
