@@ -6,7 +6,6 @@ label file rather than from the labels seen in training.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable
 
@@ -15,11 +14,13 @@ from dassl.data.datasets import DatasetBase, Datum
 from yacs.config import CfgNode
 
 from datasets.captions import captions_of
+from datasets.checks import check_choice, check_proportions
 from datasets.class_freq import check_class_freq
 from datasets.layout import Layout
 from datasets.list_files import ListEntry, read_labels, read_list
 from datasets.partial_labels import known_labels, shared_known_labels
 from datasets.subsets import few_shot, hold_out
+from datasets.text_corpus import TextCorpus, build_corpus
 
 HEAD_COUNT = 100  # training images from which a class belongs to the head
 TAIL_COUNT = 20  # training images below which it belongs to the tail
@@ -33,6 +34,7 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.DATASET.CLASSNAMES = "clean"  # clean ("dining table") | raw, as in the label file
     cfg.DATASET.CAPTIONS = ""  # captions, text or json, under the data set's folder; "": its own
     cfg.DATASET.CAPTIONS_PREFIX = ""  # folder put before the paths in them, e.g. "train2017"
+    cfg.DATASET.TEXT_AS_IMAGE = False  # train on sentences in the place of the training images
     # Share of the training images held out for validation, in [0, 1), where there is no val list.
     # Not Dassl's VAL_PERCENT: that is 0.1 by default, and nothing is to be held out unasked.
     cfg.DATASET.VAL_FRACTION = 0.0
@@ -64,6 +66,7 @@ class LongTailDataset(DatasetBase):
         groups: "head", "medium" or "tail" of each class, by `class_counts`.
         captions: Captions of each image in train_x, empty where there are none; None without a
             caption file.
+        texts: Sentences to train on in place of the images; None unless DATASET.TEXT_AS_IMAGE.
         missing: Pictures that are listed but absent, by split ("train", "val", "test").
         clean_names: Readable wording of class names, set by subclasses: {name in file: name}.
 
@@ -80,9 +83,9 @@ class LongTailDataset(DatasetBase):
 
     def __init__(self, cfg: CfgNode, layout: Layout) -> None:
         settings = cfg.DATASET
-        _check_choice("DATASET.MISSING", settings.MISSING, ("error", "skip"))
-        _check_choice("DATASET.CLASSNAMES", settings.CLASSNAMES, ("clean", "raw"))
-        _check_proportions(settings)
+        check_choice("DATASET.MISSING", settings.MISSING, ("error", "skip"))
+        check_choice("DATASET.CLASSNAMES", settings.CLASSNAMES, ("clean", "raw"))
+        check_proportions(settings)
         self.layout = layout
         self.dataset_dir = os.path.join(
             os.path.abspath(os.path.expanduser(settings.ROOT)), layout.folder
@@ -105,6 +108,7 @@ class LongTailDataset(DatasetBase):
         self.captions = self._join_captions(
             settings.CAPTIONS, settings.CAPTIONS_PREFIX, entries["train"], used["train"]
         )
+        self.texts = self._corpus(settings, targets["train"], used)
         self._overlap = len({e.path for e in used["train"]} & {e.path for e in used["test"]})
         data = {
             split: [
@@ -149,6 +153,8 @@ class LongTailDataset(DatasetBase):
             images = [len(texts) for texts in self.captions if texts]
             line = f"  captions: {sum(images)} for {len(images)} of {len(self.captions)} training "
             lines.append(f"{line}images, none for {len(self.captions) - len(images)}")
+        if self.texts is not None:
+            lines.append("  texts as images: " + "\n    ".join(self.texts.notes))
         if unseen := int((self.class_counts == 0).sum()):
             lines.append(f"  warning: {unseen} classes have no training image")
         if self._overlap:
@@ -272,28 +278,21 @@ class LongTailDataset(DatasetBase):
         captions = captions_of([entry.path for entry in listed], path, prefix)
         return [captions[entry.path] for entry in used]
 
+    def _corpus(
+        self, settings: CfgNode, targets: np.ndarray, used: dict[str, list[ListEntry]]
+    ) -> TextCorpus | None:
+        """Return the sentences that stand for the training images, if they are to."""
+        if not settings.TEXT_AS_IMAGE:
+            return None
+        held_out = [entry.path for split in used if split != "train" for entry in used[split]]
+        dataset, folder = type(self).__name__, self.dataset_dir
+        return build_corpus(
+            settings, folder, dataset, self._names, self.captions, targets, held_out
+        )
+
 
 def _multi_hot(entries: list[ListEntry], num_classes: int) -> np.ndarray:
     targets = np.zeros((len(entries), num_classes), dtype=np.float32)  # [N, C]
     for target, entry in zip(targets, entries, strict=True):
         target[list(entry.labels)] = 1.0
     return targets
-
-
-def _check_proportions(settings: CfgNode) -> None:
-    """Refuse shares outside their range, and a mask that would not be used."""
-    if not 0 <= settings.VAL_FRACTION < 1:
-        raise ValueError(f"DATASET.VAL_FRACTION must be in [0, 1), got {settings.VAL_FRACTION}.")
-    known = settings.LABEL_PROPORTION
-    if not 0 < known <= 1:
-        raise ValueError(f"DATASET.LABEL_PROPORTION must be in (0, 1], got {known}.")
-    if settings.LABEL_MASK and known == 1:
-        raise ValueError("DATASET.LABEL_MASK is given but unused: set DATASET.LABEL_PROPORTION.")
-
-
-def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        nearest = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.0)[0]
-        raise ValueError(
-            f"{key} must be one of {', '.join(choices)}, got {value!r}. Did you mean {nearest!r}?"
-        )
