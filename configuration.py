@@ -16,7 +16,13 @@ from compat.bootstrap import ensure_dassl
 ensure_dassl()
 
 from dassl.config import get_cfg_default
+from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
+
+from compat.coop import declare_coop_keys
+from modeling.clip_loader import import_clip
+
+import_clip()  # before files of others say `from clip import clip`, see there
 
 import datasets
 import evaluation
@@ -27,7 +33,7 @@ import trainers
 _HARMLESS = (
     *("OUTPUT_DIR", "RESUME", "VERBOSE", "USE_CUDA", "DATASET.ROOT", "TRAIN."),
     *("TEST.SCORE", "TEST.THRESHOLD", "TEST.SAVE_SCORES", "TEST.PER_CLASS_RESULT", "TEST.NO_TEST"),
-    *("DATALOADER.NUM_WORKERS", "DATALOADER.TEST."),
+    *("DATALOADER.NUM_WORKERS", "DATALOADER.TEST.", "DATALOADER.CACHE_DIR"),
 )
 
 
@@ -44,10 +50,13 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
             module = importlib.import_module(f"{package.__name__}.{found.name}")
             if hasattr(module, "extend_cfg"):
                 module.extend_cfg(cfg)
+    declare_coop_keys(cfg)
     defaults = dict(flatten(cfg))
+    methods = {name.upper() for name in TRAINER_REGISTRY.registered_names()}
+    undeclared = tuple(f"TRAINER.{name}." for name in methods - set(cfg.TRAINER))
     for path in (args.dataset_config_file, args.config_file):
         if path:
-            merge_yaml(cfg, Path(path), defaults)
+            merge_yaml(cfg, Path(path), defaults, undeclared)
     flags = {
         "DATASET.ROOT": args.root,
         "OUTPUT_DIR": args.output_dir,
@@ -72,13 +81,17 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
     return cfg
 
 
-def merge_yaml(cfg: CfgNode, path: Path, defaults: Mapping[str, object]) -> None:
+def merge_yaml(
+    cfg: CfgNode, path: Path, defaults: dict[str, object], undeclared: tuple[str, ...] = ()
+) -> None:
     """Set the keys of a yaml file, after those of the files that its `_BASE_` lists.
 
     Args:
         cfg: changed in place.
         path: the file; paths in its `_BASE_` are relative to its folder.
-        defaults: see `override`.
+        defaults: see `override`; keys that the file declares are added.
+        undeclared: nodes ("TRAINER.MAPLE.") of methods whose modules declare no keys, as others
+            declare theirs in their train.py. Here the yaml file does.
 
     Raises:
         FileNotFoundError: the file, or one that it builds on, does not exist.
@@ -89,8 +102,16 @@ def merge_yaml(cfg: CfgNode, path: Path, defaults: Mapping[str, object]) -> None
     with path.open(encoding="utf-8") as file:
         node = CfgNode.load_cfg(file)
     for base in node.pop("_BASE_", []):
-        merge_yaml(cfg, path.parent / base, defaults)
-    override(cfg, list(flatten(node)), defaults, source=str(path))
+        merge_yaml(cfg, path.parent / base, defaults, undeclared)
+    pairs = list(flatten(node))
+    for key, value in pairs:
+        if key.startswith(undeclared) and key not in defaults:
+            *parents, name = key.split(".")
+            parent = cfg
+            for part in parents:
+                parent = parent.setdefault(part, CfgNode())
+            parent[name] = defaults[key] = _converted(key, value, None, str(path))
+    override(cfg, pairs, defaults, source=str(path))
 
 
 def override(

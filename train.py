@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -13,15 +14,18 @@ from compat.bootstrap import dassl_banner, ensure_dassl
 
 ensure_dassl()
 
+import numpy as np
 import torch
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
-from dassl.engine import TRAINER_REGISTRY, build_trainer
+from dassl.engine import TRAINER_REGISTRY, TrainerBase, build_trainer
 from dassl.utils import Registry, collect_env_info, set_random_seed, setup_logger
 from yacs.config import CfgNode
 
 from configuration import build_cfg, refuse_other_experiment, settle_seed
+from evaluation.plain_trainers import PlainTrainerResults
 from modeling.clip_loader import available_backbones
 from modeling.pictures import check_pictures
+from trainers.life_cycle import LifeCycle
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -129,21 +133,48 @@ def _run(cfg: CfgNode, args: argparse.Namespace) -> None:
     print(f"Command: {' '.join(sys.argv)}\nSeed: {cfg.SEED}")
     print(f"** Config **\n{cfg}\n** System **\n{collect_env_info()}")
 
+    started = time.perf_counter()
     trainer = build_trainer(cfg)
+    check_evaluator(trainer)
+    report = None if isinstance(trainer, LifeCycle) else PlainTrainerResults(trainer)
     if args.check:
         _check_pictures(trainer.dm.dataset, cfg.DATALOADER.NUM_WORKERS)
     if args.eval_only:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
         trainer.test()
     elif not args.no_train:
-        folder = Path(cfg.OUTPUT_DIR)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(cfg.dump(), encoding="utf-8")
-        try:
-            trainer.train()
-        except KeyboardInterrupt:
-            print(f"\nInterrupted. The same command goes on from the last epoch in {folder}.")
-            sys.exit(130)
+        _train(trainer)
+    if report:
+        selects = cfg.TEST.FINAL_MODEL != "last_step"
+        trained = None if selects else cfg.OPTIM.MAX_EPOCH
+        epoch = args.load_epoch if args.eval_only else trained
+        report.write(epoch, time.perf_counter() - started)
+
+
+def _train(trainer: TrainerBase) -> None:
+    """Train, after leaving the config in the output folder for those who continue the run."""
+    folder = Path(trainer.cfg.OUTPUT_DIR)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(trainer.cfg.dump(), encoding="utf-8")
+    try:
+        trainer.train()
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. The same command goes on from the last epoch in {folder}.")
+        sys.exit(130)
+
+
+def check_evaluator(trainer: TrainerBase) -> None:
+    """Refuse before the training, not after it, an evaluator for the other kind of labels.
+
+    Raises:
+        ValueError: one label for each image, but an evaluator for several, or the reverse.
+    """
+    dataset, name = trainer.cfg.DATASET.NAME, trainer.cfg.TEST.EVALUATOR
+    single = np.ndim(trainer.dm.dataset.train_x[0].label) == 0
+    if single and name == "MultiLabelLongTail":
+        raise ValueError(f"{dataset} has one label per image; add: TEST.EVALUATOR Classification")
+    if not single and name == "Classification":
+        raise ValueError(f"{dataset} has label vectors; add: TEST.EVALUATOR MultiLabelLongTail")
 
 
 def _check_pictures(dataset: DatasetBase, workers: int) -> None:

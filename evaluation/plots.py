@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evaluation.evaluator import GROUPS
-from evaluation.reports import RUN_KEYS, runs_by_method, write_whole
+from evaluation.reports import runs_by_method, write_whole
+from evaluation.tables import method_labels
 
 __all__ = ["plot_frequency_ap"]
 
@@ -64,12 +64,9 @@ def plot_frequency_ap(results: Sequence[Mapping[str, Any]], path: str | Path) ->
 
 
 def _labels(methods: Mapping[tuple, Sequence]) -> list[str]:
-    """Name each method by its trainer and by whatever else tells the methods apart."""
-    differing = [len(set(values)) > 1 for values in zip(*methods, strict=True)]
-    shown = [d or key == "trainer" for d, key in zip(differing, RUN_KEYS, strict=True)]
-    labels = [" ".join(itertools.compress(key, shown)) for key in methods]
+    """Methods' names, and the number of their runs where there are several."""
     seeds = [f" ({len(runs)} seeds)" if len(runs) > 1 else "" for runs in methods.values()]
-    return [label + n for label, n in zip(labels, seeds, strict=True)]
+    return [label + n for label, n in zip(method_labels(methods), seeds, strict=True)]
 
 
 def _scatter_method(

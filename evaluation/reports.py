@@ -1,15 +1,13 @@
-"""What a run leaves behind, results.json and scores.npz, and the table many runs add up to."""
+"""What a run leaves behind: results.json and scores.npz."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import math
 import os
 import platform
-import statistics
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,26 +16,23 @@ import dassl
 import numpy as np
 import torch
 import torchvision
-from tabulate import tabulate
+from dassl.evaluation import EvaluatorBase
 from torch import Tensor
 
 from compat.bootstrap import ensure_dassl
-from evaluation.evaluator import GROUPS, MultiLabelLongTail
+from evaluation.evaluator import MultiLabelLongTail
 
 __all__ = [
+    "RUN_KEYS",
     "load_results",
-    "results_table",
     "runs_by_method",
     "save_scores",
-    "summarise",
     "write_results",
     "write_whole",
 ]
 
-# What must agree for runs to be averaged over their seeds, and the columns of a table's left side.
-RUN_KEYS = ("dataset", "backbone", "trainer", "split", "score", "selection")
-METRICS = {"all": "mAP", **{group: f"mAP_{group}" for group in GROUPS}}
-TABLE_FORMATS = {"plain": "simple", "markdown": "pipe", "csv": None, "latex": "latex_booktabs"}
+# What must agree for runs to be averaged over their seeds. "config" is the folder above seed<k>.
+RUN_KEYS = ("dataset", "backbone", "trainer", "config", "split", "score", "selection")
 
 
 def write_results(
@@ -48,13 +43,15 @@ def write_results(
     backbone: str,
     seed: int,
     split: str,
-    epoch: int,
+    epoch: int | None,
     selection: str,
-    evaluator: MultiLabelLongTail,
+    evaluator: EvaluatorBase,
+    metrics: Mapping[str, float],
     config_text: str,
+    seconds: float | None = None,
     extra_versions: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Write results.json after ``evaluator.evaluate()``; whole or not at all.
+    """Write results.json after an evaluation; whole or not at all.
 
     Args:
         path: file to write; missing folders are made.
@@ -63,32 +60,38 @@ def write_results(
         backbone: see ``trainer``.
         seed: seed of the run.
         split: evaluated split, e.g. "test".
-        epoch: number of epochs the evaluated weights were trained for.
+        epoch: number of epochs the evaluated weights were trained for; None if unknown.
         selection: how these weights were chosen, e.g. "last_step" or "best_val".
-        evaluator: holds the metrics.
+        evaluator: any of Dassl's; MultiLabelLongTail adds the classes, the score and the threshold.
+        metrics: what ``evaluator.evaluate()`` returned.
         config_text: the whole config; only its SHA256 is written.
+        seconds: wall-clock time of the whole run; None if it was not one piece.
         extra_versions: more libraries to name beside python, torch, torchvision, numpy and dassl.
 
     Returns:
         What was written. Undefined numbers are None, null in the file.
 
     Raises:
-        RuntimeError: the evaluator has no metrics yet.
+        ValueError: there are no metrics.
     """
-    if not evaluator.metrics:
-        raise RuntimeError("expected metrics to write, got none; call evaluator.evaluate() first")
+    if not metrics:
+        raise ValueError("expected metrics to write, got none; call evaluator.evaluate() first")
+    ranks = isinstance(evaluator, MultiLabelLongTail)
     results = {
         "trainer": trainer,
         "dataset": dataset,
         "backbone": backbone,
         "seed": seed,
         "split": split,
-        "score": evaluator.score,
+        "score": evaluator.score if ranks else None,
         "epoch": epoch,
         "selection": selection,
-        "threshold": {"value": evaluator.threshold, "of": evaluator.threshold_space},
-        "metrics": dict(evaluator.metrics),
-        "per_class": evaluator.per_class,
+        "seconds": seconds,
+        "threshold": (
+            {"value": evaluator.threshold, "of": evaluator.threshold_space} if ranks else None
+        ),
+        "metrics": dict(metrics),
+        "per_class": evaluator.per_class if ranks else [],
         "config_sha256": hashlib.sha256(config_text.encode()).hexdigest(),
         "versions": {
             "python": platform.python_version(),
@@ -132,7 +135,7 @@ def save_scores(path: str | Path, scores: Tensor, targets: Tensor, paths: Sequen
 
 
 def load_results(paths: str | Path | Iterable[str | Path]) -> list[dict[str, Any]]:
-    """Read results.json files; each result gets its file's name under "path".
+    """Read results.json files; each result gets its file's name as "path", and its "config".
 
     Args:
         paths: files, or folders that are searched for results.json at any depth.
@@ -158,56 +161,13 @@ def _load_result(file: Path) -> dict[str, Any]:
         result = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:  # not JSON, or not even text
         raise ValueError(f"{file} is not valid JSON ({error}); delete it or run again") from error
-    needed = {*RUN_KEYS, "seed", "metrics", "per_class"}
+    needed = {*RUN_KEYS, "seed", "metrics", "per_class"} - {"config"}
     missing = sorted(needed - set(result)) if isinstance(result, dict) else sorted(needed)
     if missing:
         raise ValueError(f"{file} is not a results file of this project: no {', '.join(missing)}")
-    return {**result, "path": str(file)}
-
-
-def results_table(results: Sequence[Mapping[str, Any]], fmt: str = "plain") -> str:
-    """Tabulate mAP over all, head, medium and tail classes, one row per method.
-
-    Runs that differ in nothing but their seed share a row: mean ± sample standard deviation, or
-    the bare value of a single run.
-
-    Args:
-        results: from :func:`load_results`.
-        fmt: plain, markdown, csv (deviations in columns of their own) or latex (booktabs).
-
-    Raises:
-        ValueError: unknown format, no results, or two runs of one row have the same seed.
-    """
-    if fmt not in TABLE_FORMATS:
-        raise ValueError(f"format must be one of {', '.join(TABLE_FORMATS)}, got {fmt!r}")
-    if not results:
-        raise ValueError("expected at least one result, got none")
-    rows = [
-        ([*key, len(runs)], [_mean_std(runs, metric) for metric in METRICS.values()])
-        for key, runs in sorted(runs_by_method(results).items())
-    ]
-    if fmt == "csv":
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        columns = [name for metric in METRICS for name in (metric, f"{metric}_std")]
-        writer.writerow([*RUN_KEYS, "seeds", *columns])
-        for left, pairs in rows:
-            numbers = [number for pair in pairs for number in pair]
-            writer.writerow(left + ["" if n is None else f"{n:.2f}" for n in numbers])
-        return buffer.getvalue()
-    table = tabulate(
-        [left + [_format_mean_std(*pair) for pair in pairs] for left, pairs in rows],
-        headers=[*RUN_KEYS, "seeds", *METRICS],
-        tablefmt=TABLE_FORMATS[fmt],
-        colalign=["left"] * len(RUN_KEYS) + ["right"] * (1 + len(METRICS)),
-        disable_numparse=True,
-    )
-    return (table.replace("±", r"$\pm$") if fmt == "latex" else table) + "\n"
-
-
-def summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Mean ± sample standard deviation of some runs, over all, head, medium and tail classes."""
-    return {name: _format_mean_std(*_mean_std(runs, key)) for name, key in METRICS.items()}
+    folder = file.absolute().parent
+    config = folder.parent.name if re.fullmatch(r"seed\d+", folder.name) else None
+    return {**result, "config": config, "path": str(file)}
 
 
 def runs_by_method(results: Iterable[Mapping[str, Any]]) -> dict[tuple, list[Mapping[str, Any]]]:
@@ -217,14 +177,16 @@ def runs_by_method(results: Iterable[Mapping[str, Any]]) -> dict[tuple, list[Map
         results: from :func:`load_results`.
 
     Returns:
-        Runs of each method; a key holds the values of RUN_KEYS.
+        Runs of each method, in the order of the results; a key holds the values of RUN_KEYS, "-"
+        where there is none.
 
     Raises:
         ValueError: two runs of one method have the same seed.
     """
     runs: dict[tuple, dict[int, Mapping[str, Any]]] = {}
     for result in results:
-        seeds = runs.setdefault(tuple(str(result[key]) for key in RUN_KEYS), {})
+        method = tuple("-" if result.get(key) is None else str(result[key]) for key in RUN_KEYS)
+        seeds = runs.setdefault(method, {})
         if result["seed"] in seeds:
             both = [str(r.get("path", "?")) for r in (seeds[result["seed"]], result)]
             raise ValueError(
@@ -233,19 +195,6 @@ def runs_by_method(results: Iterable[Mapping[str, Any]]) -> dict[tuple, list[Map
             )
         seeds[result["seed"]] = result
     return {key: list(seeds.values()) for key, seeds in runs.items()}
-
-
-def _mean_std(runs: Sequence[Mapping[str, Any]], metric: str) -> tuple[float | None, float | None]:
-    values = [run["metrics"].get(metric) for run in runs]
-    if None in values:
-        return None, None
-    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
-
-
-def _format_mean_std(mean: float | None, std: float | None) -> str:
-    if mean is None:
-        return "-"
-    return f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
 
 
 def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value

@@ -147,7 +147,7 @@ class CaptionDistance:
         """Prompt tokens that can train: [C, P, E]."""
         if self.instance:
             return self.learner.contexts()[:, self.general :]
-        return self.learner()[:, self.positions]
+        return self.learner().index_select(1, self.positions)
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:

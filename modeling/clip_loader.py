@@ -58,7 +58,28 @@ def import_clip() -> types.ModuleType:
             f"The `clip` at {clip.__file__} is not OpenAI's CLIP (PyPI's `clip` is a clipboard "
             "manager). Run: pip uninstall clip && pip install clip-anytorch"
         )
+    _serve_coops_loading(importlib.import_module("clip.clip"))
     return clip
+
+
+def _serve_coops_loading(module: types.ModuleType) -> None:
+    """Let `module._download(module._MODELS[name])`, as trainer files of CoOp's kind say, work.
+
+    The PyPI builds want a folder as a second argument. Beside names, paths are understood, so that
+    MODEL.BACKBONE.NAME means the same to such files as to ours.
+    """
+    if not isinstance(module._MODELS, _Addresses):
+        module._MODELS = _Addresses(module._MODELS)
+        module._download = lambda address, root=None: (
+            str(_fetch(address, root)) if "://" in address else address
+        )
+
+
+class _Addresses(dict):
+    """Model names to addresses; what is no name is the path of a file, which stands for itself."""
+
+    def __missing__(self, name: str) -> str:
+        return str(weight_path(name))
 
 
 def _has_pkg_resources_packaging() -> bool:
@@ -125,9 +146,7 @@ def weight_path(name: str) -> Path:
         return TINY
     urls = _published()
     if name in urls:
-        url = urls[name]
-        target = Path(_cache_folder()).expanduser() / url.rsplit("/", 1)[1]
-        return download(url, target, checksum=url.split("/")[-2])
+        return _fetch(urls[name])
     path = Path(name).expanduser()
     if path.is_file():
         return path
@@ -137,6 +156,12 @@ def weight_path(name: str) -> Path:
         f"MODEL.BACKBONE.NAME is {name!r}, which is neither a file nor one of tiny, "
         f"{', '.join(urls)}.{hint}"
     )
+
+
+def _fetch(address: str, folder: str | None = None) -> Path:
+    """A published weight file, whose address holds its checksum."""
+    target = Path(folder or _cache_folder()).expanduser() / address.rsplit("/", 1)[1]
+    return download(address, target, checksum=address.split("/")[-2])
 
 
 def _load_tensors(path: Path) -> StateDict:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, default_collate
 
 from modeling.pictures import PictureError
 
@@ -49,10 +49,14 @@ class EpochPlan(Sampler[list[Draw]]):
         batch_size: images a batch.
         seed: the run's seed.
         flip: probability of the flipped view.
+        views: K, how many fixed views of each image an epoch draws among; 0: plain and flipped.
     """
 
-    def __init__(self, size: int, batch_size: int, seed: int, flip: float = 0.0) -> None:
+    def __init__(
+        self, size: int, batch_size: int, seed: int, flip: float = 0.0, views: int = 0
+    ) -> None:
         self.size, self.batch_size, self.seed, self.flip = size, batch_size, seed, flip
+        self.views = views
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -62,7 +66,10 @@ class EpochPlan(Sampler[list[Draw]]):
         # SeedSequence mixes both numbers well: seed 1, epoch 2 has nothing of seed 2, epoch 1.
         rng = np.random.default_rng([self.seed, self.epoch])
         order = self.order(rng)
-        views = rng.random(self.size) < self.flip
+        if self.views:
+            views = rng.integers(0, self.views, self.size)
+        else:
+            views = rng.random(self.size) < self.flip
         seeds = rng.integers(0, 2**31, self.size)
         draws = [Draw(*map(int, row)) for row in zip(order, views, seeds, strict=True)]
         for start in range(0, self.size, self.batch_size):
@@ -84,19 +91,25 @@ class ClassAwarePlan(EpochPlan):
         batch_size: images a batch.
         seed: the run's seed.
         flip: probability of the flipped view.
+        views: as in `EpochPlan`.
     """
 
     per_visit = 3
     share = 0.25
 
     def __init__(
-        self, labels: Sequence[np.ndarray], batch_size: int, seed: int, flip: float = 0.0
+        self,
+        labels: Sequence[np.ndarray],
+        batch_size: int,
+        seed: int,
+        flip: float = 0.0,
+        views: int = 0,
     ) -> None:
         present = np.stack([np.asarray(label) for label in labels]) == 1  # [N, C]
         self.members = [found for column in present.T if len(found := np.flatnonzero(column))]
         largest = max(len(found) for found in self.members)
         size = max(1, int(self.share * largest * len(self.members)))
-        super().__init__(size, batch_size, seed, flip)
+        super().__init__(size, batch_size, seed, flip, views)
 
     def order(self, rng: np.random.Generator) -> np.ndarray:
         """Which images an epoch shows: a class's images all come before any comes again."""
@@ -114,7 +127,12 @@ class ClassAwarePlan(EpochPlan):
 
 
 def make_plan(
-    sampler: str, labels: Sequence[np.ndarray], batch_size: int, seed: int, flip: float
+    sampler: str,
+    labels: Sequence[np.ndarray],
+    batch_size: int,
+    seed: int,
+    flip: float,
+    views: int = 0,
 ) -> EpochPlan:
     """The plan that `TRAINER.SAMPLER` names: "random" or "class_aware".
 
@@ -122,9 +140,9 @@ def make_plan(
         ValueError: another name.
     """
     if sampler == "random":
-        return EpochPlan(len(labels), batch_size, seed, flip)
+        return EpochPlan(len(labels), batch_size, seed, flip, views)
     if sampler == "class_aware":
-        return ClassAwarePlan(labels, batch_size, seed, flip)
+        return ClassAwarePlan(labels, batch_size, seed, flip, views)
     raise ValueError(f"TRAINER.SAMPLER must be random or class_aware, got {sampler!r}.")
 
 
@@ -140,6 +158,26 @@ class InOrder(Sampler[list[Draw]]):
     def __iter__(self) -> Iterator[list[Draw]]:
         for start in range(0, self.size, self.batch_size):
             yield [Draw(i) for i in range(start, min(start + self.batch_size, self.size))]
+
+
+class EveryView(InOrder):
+    """K random views of every image, all first views first: the plan of a cache of such views.
+
+    A view's seed depends on its number and the image's place alone, so all runs see the same views.
+    """
+
+    def __init__(self, size: int, batch_size: int, views: int) -> None:
+        super().__init__(size, batch_size)
+        self.views = views
+
+    def __len__(self) -> int:
+        return self.views * super().__len__()
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        for view in range(self.views):
+            seeds = np.random.default_rng(view).integers(0, 2**31, self.size)
+            for draws in super().__iter__():
+                yield [Draw(draw.index, view, int(seeds[draw.index])) for draw in draws]
 
 
 class ImageDataset(Dataset):
@@ -163,6 +201,14 @@ class ImageDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def paths(self) -> list[str]:
+        """The N pictures' files."""
+        return [item.impath for item in self.items]
+
+    def labels(self) -> Tensor:
+        """Targets [N, C], or class indices [N], as batches have them."""
+        return default_collate([item.label for item in self.items])
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
         item = self.items[draw.index]

@@ -2,84 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
-from tqdm import tqdm
 
-from modeling.data_path import FLIPPED, Draw
+from modeling.data_path import Draw
 from modeling.views import Views
 
 
+class Cache(Protocol):
+    """What can answer draws with a batch."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, draws: Sequence[Draw]) -> dict[str, Any]:
+        """The batch that decoding these draws would lead to."""
+
+
 class FeatureCache:
-    """Global features [V, N, D] of V views of N images, on the device that trains.
+    """Features of V views of N images.
 
     With a frozen tower in eval mode a feature depends on its picture and its view alone, so looking
     it up is what encoding would give, whatever the batch.
 
     Args:
-        features: [V, N, D], L2-normalised, fp32; view 0 is the plain image, view 1 the flipped.
-        labels: [N, C] targets (or [N] class indices).
+        views: V times `Views` of N rows each, or one with tensors [V, N, ...]. Global features on
+            the device that trains; local ones there or in the CPU's memory, in fp16 as a rule.
+            Under a horizontal flip, view 0 is the plain image and view 1 the mirrored one.
+        labels: [N, C] targets (or [N] class indices), on the device that trains.
         impaths: N paths.
     """
 
-    def __init__(self, features: Tensor, labels: Tensor, impaths: Sequence[str]) -> None:
-        self.features, self.labels, self.impaths = features, labels, impaths
-
-    @classmethod
-    def build(
-        cls,
-        encode: Callable[[Tensor], Views],
-        loader: Iterable[dict[str, Any]],
-        views: int,
-        device: torch.device,
-        title: str,
-    ) -> FeatureCache:
-        """Encode the views of every image.
-
-        Args:
-            encode: images [B, 3, H, W] on the device to `Views`; called without gradients.
-            loader: every image once, plain, in list order, under a deterministic transform.
-            views: 1 for plain images, 2 for plain and flipped ones.
-            device: where features end up.
-            title: label of the progress bar.
-        """
-        columns: list[list[Tensor]] = [[] for _ in range(views)]
-        labels: list[Tensor] = []
-        impaths: list[str] = []
-        with torch.no_grad():
-            for batch in tqdm(loader, desc=title, leave=False):
-                images = batch["img"].to(device, non_blocking=True)  # [B, 3, H, W]
-                for view in range(views):
-                    shown = images.flip(-1) if view == FLIPPED else images
-                    columns[view].append(encode(shown).global_features)
-                labels.append(batch["label"])
-                impaths.extend(batch["impath"])
-        features = torch.stack([torch.cat(column) for column in columns])  # [V, N, D]
-        return cls(features, torch.cat(labels).to(device), impaths)
+    def __init__(
+        self, views: Views | Sequence[Views], labels: Tensor, impaths: Sequence[str]
+    ) -> None:
+        self.views = views if isinstance(views, Views) else stack_views(views)
+        self.labels, self.impaths = labels, impaths
 
     def __len__(self) -> int:
-        return self.features.shape[1]
+        return self.views.global_features.shape[1]
 
     def batch(self, draws: Sequence[Draw]) -> dict[str, Any]:
-        """The batch that decoding and encoding these draws would lead to."""
+        """The batch that decoding and encoding these draws would lead to; features in fp32."""
         index = torch.tensor([draw.index for draw in draws])
         view = torch.tensor([draw.view for draw in draws])
-        rows = index.to(self.features.device)
+        rows = view * len(self) + index
+        device = self.views.global_features.device
+
+        def pick(stack: Tensor | None) -> Tensor | None:
+            if stack is None:
+                return None
+            return stack.flatten(0, 1)[rows.to(stack.device)].to(device)  # [B, ...]
+
+        local_features = pick(self.views.local_features)
         return {
-            "views": Views(self.features[view.to(rows.device), rows]),  # [B, D]
-            "label": self.labels[rows],
+            "views": Views(
+                pick(self.views.global_features),
+                None if local_features is None else local_features.float(),
+                pick(self.views.mask),
+            ),
+            "label": self.labels[index.to(self.labels.device)],
             "index": index,
             "draw": torch.tensor([draw.seed for draw in draws]),
             "impath": [self.impaths[draw.index] for draw in draws],
         }
 
 
+def stack_views(views: Sequence[Views]) -> Views:
+    """V times `Views` of N rows as one with tensors [V, N, ...]; a single one is not copied."""
+
+    def stack(tensors: list[Tensor | None]) -> Tensor | None:
+        if tensors[0] is None:
+            return None
+        return tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)  # [V, N, ...]
+
+    return Views(
+        stack([view.global_features for view in views]),
+        stack([view.local_features for view in views]),
+        stack([view.mask for view in views]),
+    )
+
+
 class CachedLoader:
-    """Iterates batches of cached features in the order of a plan.
+    """Iterates batches of a cache in the order of a plan.
 
     The cache is made on first use, so that an evaluation never encodes the training images.
 
@@ -88,12 +96,12 @@ class CachedLoader:
         plan: yields lists of draws.
     """
 
-    def __init__(self, make: Callable[[], FeatureCache], plan: Sampler[list[Draw]]) -> None:
+    def __init__(self, make: Callable[[], Cache], plan: Sampler[list[Draw]]) -> None:
         self._make, self.plan = make, plan
-        self._cache: FeatureCache | None = None
+        self._cache: Cache | None = None
 
     @property
-    def cache(self) -> FeatureCache:
+    def cache(self) -> Cache:
         """The cache, built now if it is not there yet."""
         if self._cache is None:
             self._cache = self._make()

@@ -85,6 +85,24 @@ def fixed_transform(
     return v2.Compose(steps)
 
 
+def split_at_pixels(
+    transform: Callable[[Any], Tensor],
+) -> tuple[Callable[[Any], Tensor], Callable[[Tensor], Tensor]]:
+    """A transform in two parts: from PIL image to pixels, and from pixels to what a tower takes.
+
+    Args:
+        transform: what `fixed_transform` made. Of any other, all is the first part.
+
+    Returns:
+        PIL image to uint8 [3, H, W]; uint8 [B, 3, H, W] on any device to fp32.
+    """
+    steps = list(getattr(transform, "transforms", ()))
+    for i, step in enumerate(steps):
+        if isinstance(step, v2.PILToTensor):
+            return v2.Compose(steps[: i + 1]), v2.Compose(steps[i + 1 :])
+    return transform, nn.Identity()
+
+
 def augmenting_transform(inputs: Mapping[str, Any]) -> Callable[[Any], Tensor] | None:
     """Preprocessing with the augmentations that `inputs["TRANSFORMS"]` names.
 

@@ -19,7 +19,8 @@ import torch
 from tqdm import tqdm
 
 import train
-from evaluation.reports import METRICS, load_results, summarise, write_whole
+from evaluation.reports import load_results, write_whole
+from evaluation.tables import METRICS, summarise
 
 _L, _C = "TRAINER.LMPT.", "TRAINER.COOP."
 # Parts of the embedding loss: without the class-aware margin every class has the same, with gamma 0

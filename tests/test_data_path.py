@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 from torchvision.transforms import Compose, RandomResizedCrop, ToTensor
 
 from modeling.data_path import (
@@ -13,39 +12,18 @@ from modeling.data_path import (
     ClassAwarePlan,
     Draw,
     EpochPlan,
+    EveryView,
     ImageDataset,
     InOrder,
     make_plan,
 )
-from modeling.feature_cache import CachedLoader, FeatureCache
-from modeling.image_encoder import ImageEncoder
-from modeling.loaders import ViewLoaders
 from modeling.transforms import fixed_transform
-from tests.small_clip import RESOLUTION
-
-SIZE = 11
-
-
-@dataclass
-class Picture:
-    impath: str
-    label: np.ndarray
-    domain: int = 0
-
-
-def read(path):
-    return Image.open(path).convert("RGB")
+from tests.small_pictures import SIZE, Picture, read, write_pictures
 
 
 @pytest.fixture
 def pictures(tmp_path):
-    rng = np.random.default_rng(0)
-    items = []
-    for i in range(SIZE):
-        path = tmp_path / f"{i}.png"
-        Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(path)
-        items.append(Picture(str(path), (rng.random(3) < 0.4).astype(np.float32)))
-    return items
+    return write_pictures(tmp_path)
 
 
 class TestEpochPlan:
@@ -73,6 +51,13 @@ class TestEpochPlan:
 
         assert abs(flipped(0.5) - 0.5) < 0.02
         assert flipped(0.0) == 0
+
+    @pytest.mark.parametrize("sampler", ["random", "class_aware"])
+    def test_draws_among_the_cached_views(self, sampler):
+        labels = [np.eye(2, dtype=np.float32)[i % 2] for i in range(4000)]
+        plan = make_plan(sampler, labels, 100, seed=1, flip=0.5, views=4)
+        seen = np.bincount([draw.view for batch in plan for draw in batch], minlength=4)
+        assert len(seen) == 4 and (abs(seen / plan.size - 0.25) < 0.05).all()
 
 
 class TestClassAwarePlan:
@@ -103,6 +88,23 @@ class TestClassAwarePlan:
             make_plan("even", self.LABELS, 4, 0, 0.0)
 
 
+class TestEveryView:
+    def test_every_image_in_order_once_a_view(self):
+        plan = EveryView(SIZE, 4, views=3)
+        batches = list(plan)
+        assert len(batches) == len(plan) == 9
+        shown = [(draw.view, draw.index) for batch in batches for draw in batch]
+        assert shown == [(view, i) for view in range(3) for i in range(SIZE)]
+
+    def test_views_do_not_depend_on_how_many_there_are(self):
+        first, more = (
+            {(d.view, d.index): d.seed for batch in EveryView(SIZE, size, views) for d in batch}
+            for size, views in ((4, 2), (5, 3))
+        )
+        assert len(set(more.values())) == 3 * SIZE
+        assert all(more[key] == seed for key, seed in first.items())
+
+
 class TestImageDataset:
     def test_flipped_view_is_the_mirrored_picture(self, pictures):
         transform = fixed_transform((32, 32), "squash", "bicubic", None, None)
@@ -122,6 +124,13 @@ class TestImageDataset:
         assert torch.equal(torch.rand(1), before)
         assert torch.equal(first, images[Draw(0, seed=5)]["img"])
         assert not torch.equal(first, images[Draw(0, seed=6)]["img"])
+
+    def test_labels_and_paths_are_those_of_its_batches(self, pictures):
+        images = ImageDataset(pictures, read, ToTensor())
+        batch = next(iter(DataLoader(images, batch_sampler=InOrder(SIZE, SIZE))))
+        assert torch.equal(images.labels(), batch["label"]) and images.paths() == batch["impath"]
+        singles = ImageDataset([Picture("a.png", 3), Picture("b.png", 1)], read, ToTensor())
+        assert torch.equal(singles.labels(), torch.tensor([3, 1]))
 
     def test_a_broken_picture_is_named(self, pictures):
         with open(pictures[2].impath, "wb") as file:
@@ -150,65 +159,3 @@ def test_fixed_transform_normalises():
 def test_unknown_transforms_are_refused(resize, mode):
     with pytest.raises(ValueError, match="must be one of"):
         fixed_transform((4, 4), resize, mode, None, None)
-
-
-class TestCache:
-    """Cached features against decoding and encoding in every step."""
-
-    def loaders(self, clip_model, cached, workers=0):
-        encoder = ImageEncoder(clip_model)
-        return ViewLoaders(encoder, read, torch.device("cpu"), workers, 4, cached)
-
-    def transform(self, tower):
-        side = RESOLUTION[tower]
-        return fixed_transform((side, side), "squash", "bicubic", [0.5] * 3, [0.25] * 3)
-
-    @pytest.mark.parametrize("flip", [0.0, 0.5])
-    def test_cached_equals_encoding_in_every_step(self, flip, tower, clip_model, pictures):
-        transform = self.transform(tower)
-        encoder = ImageEncoder(clip_model)
-        plan = EpochPlan(SIZE, 4, seed=3, flip=flip)
-        cached = self.loaders(clip_model, True).train(pictures, transform, plan)
-        decoded = self.loaders(clip_model, False).train(pictures, transform, plan)
-        views_seen = 0
-        for epoch in (0, 5):
-            plan.epoch = epoch
-            for fast, slow in zip(cached, decoded, strict=True):
-                expected = encoder(slow["img"]).global_features
-                assert torch.allclose(fast["views"].global_features, expected, atol=1e-5)
-                assert torch.equal(fast["label"], slow["label"])
-                assert torch.equal(fast["index"], slow["index"])
-                assert fast["impath"] == slow["impath"]
-                views_seen += len(fast["views"])
-        assert views_seen == 2 * SIZE
-        assert cached.cache.features.shape[0] == (2 if flip else 1)
-
-    def test_workers_change_nothing(self, vit, pictures):
-        plan = EpochPlan(SIZE, 4, seed=3, flip=0.5)
-        crop = Compose([RandomResizedCrop(32), ToTensor()])
-        alone, helped = (
-            [batch["img"] for batch in self.loaders(vit, False, n).augmented(pictures, crop, plan)]
-            for n in (0, 2)
-        )
-        assert all(torch.equal(a, b) for a, b in zip(alone, helped, strict=True))
-
-    def test_evaluation_sees_every_image_in_order(self, vit, pictures):
-        transform = self.transform("ViT")
-        cached = list(self.loaders(vit, True).evaluation(pictures, transform, "test"))
-        decoded = list(self.loaders(vit, False).evaluation(pictures, transform, "test"))
-        assert len(cached) == 1 and [len(b["label"]) for b in decoded] == [4, 4, 3]
-        expected = torch.cat([ImageEncoder(vit)(b["img"]).global_features for b in decoded])
-        assert torch.allclose(cached[0]["views"].global_features, expected, atol=1e-5)
-        assert cached[0]["impath"] == [item.impath for item in pictures]
-
-    def test_nothing_is_encoded_before_it_is_needed(self, vit, pictures):
-        calls = []
-
-        def make():
-            calls.append(1)
-            return FeatureCache(torch.zeros(1, 2, 3), torch.zeros(2, 3), ["a", "b"])
-
-        loader = CachedLoader(make, InOrder(2, 1))
-        assert len(loader) == 2 and not calls
-        list(loader), list(loader)
-        assert calls == [1]

@@ -78,7 +78,7 @@ def test_plateau_lowers_the_rate_by_the_validation_images(root, tmp_path):
     more = ("OPTIM.LR_SCHEDULER", "plateau", "OPTIM.WARMUP_EPOCH", 0, "OPTIM.PATIENCE", 0)
     run(root, tmp_path / "out", *more, "OPTIM.LR", 1e-6, "OPTIM.GAMMA", 0.5)
     log = (tmp_path / "out" / "log.txt").read_text()
-    rates = [float(v) for v in re.findall(r"batch \[1/\d+\].* lr (\S+)", log)]
+    rates = [float(v) for v in re.findall(r"batch \[(?:\d+)/\d+\].* lr (\S+)", log)]
     assert rates[0] == 1e-6 and rates[-1] < rates[0]
 
 

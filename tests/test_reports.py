@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import math
 import re
@@ -14,13 +12,14 @@ import torch
 from evaluation.evaluator import MultiLabelLongTail, extend_cfg
 from evaluation.reports import (
     load_results,
-    results_table,
+    runs_by_method,
     save_scores,
     write_results,
     write_whole,
 )
 
 from dassl.config import get_cfg_default  # isort: skip - evaluation makes dassl importable
+from dassl.evaluation import Classification  # isort: skip
 
 
 @pytest.fixture
@@ -45,37 +44,23 @@ def write(path, evaluator, **changes):
         "split": "test",
         "epoch": 50,
         "selection": "last_step",
+        "metrics": getattr(evaluator, "metrics", None),
         "config_text": "OPTIM:\n  LR: 0.002\n",
     }
     return write_results(path, evaluator=evaluator, **facts | changes)
 
 
-def make_result(trainer="LMPT", seed=1, mean_ap=80.0, **changes):
-    metrics = {"mAP": mean_ap, "mAP_head": mean_ap - 10, "mAP_tail": mean_ap + 5}
-    facts = {
-        "trainer": trainer,
-        "dataset": "VOCLT",
-        "backbone": "RN50",
-        "seed": seed,
-        "split": "test",
-        "score": "softmax",
-        "selection": "last_step",
-        "metrics": metrics,
-        "per_class": [],
-    }
-    return facts | changes
-
-
 def test_results_json_says_everything(tmp_path, evaluator):
     evaluator.evaluate()
     path = tmp_path / "new" / "results.json"
-    returned = write(path, evaluator, extra_versions={"clip": "2.6.0"})
+    returned = write(path, evaluator, extra_versions={"clip": "2.6.0"}, seconds=90.5)
 
     text = path.read_text(encoding="utf-8")
     assert json.loads(text) == returned
     assert returned["trainer"] == "LMPT"
     assert returned["epoch"] == 50
     assert returned["score"] == "softmax"
+    assert returned["seconds"] == 90.5
     assert returned["threshold"] == {"value": 0.3, "of": "softmax"}
     assert returned["metrics"] == dict(evaluator.metrics)
     assert returned["per_class"][1]["name"] == "café"
@@ -104,9 +89,21 @@ def test_nan_becomes_null(tmp_path, evaluator):
 
 
 def test_results_need_an_evaluation(tmp_path, evaluator):
-    with pytest.raises(RuntimeError, match="call evaluator.evaluate"):
+    with pytest.raises(ValueError, match="call evaluator.evaluate"):
         write(tmp_path / "results.json", evaluator)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_evaluator_of_single_labels_has_metrics_alone(tmp_path):
+    evaluator = Classification(get_cfg_default())
+    evaluator.process(torch.eye(3), torch.tensor([0, 1, 1]))
+    returned = write(tmp_path / "results.json", evaluator, metrics=evaluator.evaluate(), epoch=None)
+    assert returned["metrics"]["accuracy"] == pytest.approx(200 / 3)
+    assert returned["per_class"] == []
+    for key in ("score", "threshold", "seconds", "epoch"):
+        assert returned[key] is None
+    (method,) = runs_by_method(load_results(tmp_path))
+    assert method == ("VOCLT", "ViT-B/16", "LMPT", "-", "test", "-", "last_step")
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path):
@@ -153,6 +150,7 @@ def test_load_files_and_folders(tmp_path, evaluator):
 
     assert [r["seed"] for r in results] == [1, 2, 7]  # sorted, each file once
     assert results[0]["path"] == str(tmp_path / "out/LMPT/seed1/results.json")
+    assert [r["config"] for r in results] == ["LMPT", "LMPT", None]  # the folder above seed<k>
     assert [r["seed"] for r in load_results(tmp_path / "out/LMPT/seed2")] == [2]
 
 
@@ -176,61 +174,3 @@ def test_missing_paths(tmp_path):
         load_results(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"nowhere"):
         load_results(tmp_path / "nowhere")
-
-
-def test_table_rows_are_means_and_deviations_over_seeds():
-    results = [make_result(seed=s, mean_ap=ap) for s, ap in ((1, 80.0), (2, 82.0), (3, 87.0))]
-    results.append(make_result("CoOp", mean_ap=70.123))
-    table = results_table(results)
-    header, _, coop, lmpt = table.splitlines()
-    assert header.split()[-5:] == ["seeds", "all", "head", "medium", "tail"]
-    assert coop.split() == "VOCLT RN50 CoOp test softmax last_step 1 70.12 60.12 - 75.12".split()
-    # mean 83, sample deviation sqrt((9 + 1 + 16) / 2) = 3.61
-    assert lmpt.split() == (
-        "VOCLT RN50 LMPT test softmax last_step 3 83.00 ± 3.61 73.00 ± 3.61 - 88.00 ± 3.61".split()
-    )
-
-
-@pytest.mark.parametrize("key", ["dataset", "backbone", "split", "score", "selection"])
-def test_table_never_averages_across(key):
-    table = results_table([make_result(), make_result(seed=2, **{key: "other"})], "csv")
-    assert len(table.splitlines()) == 3
-    assert "80.00" in table
-
-
-def test_same_seed_twice_is_an_error():
-    with pytest.raises(ValueError, match=r"LMPT on VOCLT have seed 1: a/results.json and b/"):
-        results_table(
-            [make_result(path="a/results.json"), make_result(path="b/results.json", mean_ap=90.0)]
-        )
-
-
-def test_csv_has_a_number_per_cell():
-    results = [make_result(seed=1), make_result(seed=2, mean_ap=82.0), make_result("CoOp")]
-    coop, lmpt = csv.DictReader(io.StringIO(results_table(results, "csv")))
-    assert (lmpt["trainer"], lmpt["seeds"]) == ("LMPT", "2")
-    assert (lmpt["all"], lmpt["all_std"], lmpt["medium"]) == ("81.00", "1.41", "")
-    assert (coop["all"], coop["all_std"]) == ("80.00", "")
-
-
-def test_markdown_and_latex():
-    results = [make_result(seed=1), make_result(seed=2, mean_ap=82.0)]
-    markdown = results_table(results, "markdown").splitlines()
-    assert markdown[1].startswith("|:--")
-    assert "| 81.00 ± 1.41 |" in markdown[2]
-    latex = results_table(results, "latex")
-    assert r"\toprule" in latex
-    assert r"last\_step" in latex
-    assert r"81.00 $\pm$ 1.41" in latex
-
-
-@pytest.mark.parametrize("fmt", ["plain", "markdown", "csv", "latex"])
-def test_two_decimals_always(fmt):
-    assert "80.00" in results_table([make_result()], fmt)
-
-
-def test_table_errors():
-    with pytest.raises(ValueError, match="plain, markdown, csv, latex, got 'html'"):
-        results_table([make_result()], "html")
-    with pytest.raises(ValueError, match="at least one result"):
-        results_table([])

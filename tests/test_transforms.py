@@ -22,6 +22,7 @@ from modeling.transforms import (
     augmenting_transform,
     check_transforms,
     fixed_transform,
+    split_at_pixels,
 )
 
 DATA = Path(os.environ.get("LMPT_REAL_DATA", "data"))
@@ -198,3 +199,22 @@ class TestChecks:
         check_transforms(inputs("random_flip", RESIZE="crop"), AVAI_CHOICES)
         with pytest.raises(ValueError, match="crop does not go with Dassl's own 'gaussian_blur'"):
             check_transforms(inputs("gaussian_blur", RESIZE="crop"), AVAI_CHOICES)
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop"])
+@pytest.mark.parametrize("colours", [(MEAN, STD), (None, None)])
+def test_the_two_parts_of_a_fixed_transform_make_the_whole(resize, colours):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8))
+    whole = fixed_transform((24, 24), resize, "bicubic", *colours)
+    to_pixels, finish = split_at_pixels(whole)
+    pixels = to_pixels(picture)
+    assert pixels.dtype is torch.uint8 and pixels.shape == (3, 24, 24)
+    mirrored = torch.stack([pixels, pixels.flip(-1)])
+    expected = torch.stack([whole(picture), whole(picture).flip(-1)])
+    assert torch.equal(finish(mirrored), expected)
+
+
+def test_other_transforms_are_not_split():
+    to_pixels, finish = split_at_pixels(F.to_tensor)
+    images = torch.rand(2, 3, 4, 4)
+    assert to_pixels is F.to_tensor and torch.equal(finish(images), images)

@@ -1,4 +1,4 @@
-"""What every prompt method shares: a frozen CLIP, views of its images, one training step."""
+"""What every method shares: a frozen CLIP, views of its samples, one training step."""
 
 from __future__ import annotations
 
@@ -6,52 +6,42 @@ from itertools import islice
 from typing import Any
 
 import torch
-from dassl.data import DataManager
-from dassl.data.transforms import build_transform
-from dassl.data.transforms.transforms import AVAI_CHOICES
 from dassl.utils import load_pretrained_weights
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from losses.config import loss_from_config
-from modeling.caption_source import CaptionSource
-from modeling.choices import check_choice
-from modeling.clip_loader import input_resolution, load_clip
-from modeling.data_path import make_plan
+from modeling.aggregation import region_pool
+from modeling.captured_step import CapturedStep
+from modeling.clip_loader import load_clip
+from modeling.dense_encoder import DenseImageEncoder
 from modeling.feature_cache import CachedLoader
 from modeling.image_encoder import ImageEncoder
-from modeling.loaders import ViewLoaders
 from modeling.logit_affine import LogitAffine
-from modeling.pictures import read_picture
 from modeling.precision import Precision
 from modeling.prompt_learner import PromptLearner
 from modeling.text_encoder import TextEncoder
 from modeling.threads import step_threads, threads
-from modeling.transforms import COUNTABLE, augmenting_transform, check_transforms, fixed_transform
 from modeling.views import Views
-from trainers.life_cycle import LifeCycle
+from trainers.batches import Batches
 
 _BATCHES_OF_MEAN = 8  # training batches that LOGIT_BIAS is measured on
-_FLIP = 0.5  # probability of "random_flip", as in Dassl
+_VIEWS = ("global_features", "local_features", "mask")
+_PLACES = ("index", "draw")
 
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """Declare the keys that every prompt method reads, and CLIP's own preprocessing."""
-    cfg.INPUT.INTERPOLATION = "bicubic"
-    cfg.INPUT.PIXEL_MEAN = [0.48145466, 0.4578275, 0.40821073]  # CLIP's
-    cfg.INPUT.PIXEL_STD = [0.26862954, 0.26130258, 0.27577711]
-    cfg.INPUT.TRANSFORMS = ("random_flip", "normalize")
-    cfg.INPUT.RESIZE = "squash"  # squash (the whole picture) | crop (central square)
-    cfg.DATALOADER.CACHE = "auto"  # auto: encode each view once where that is exact | off
+    """Declare the keys of the towers and of the training step."""
     cfg.MODEL.BACKBONE.NAME = "tiny"  # a CLIP name or the path of a weight file
-
-    # What stands for an image in methods that read captions (modeling/caption_source.py).
-    cfg.INPUT.CAPTIONS = "given"  # given | labels | shuffled; the last two are controls
-    cfg.INPUT.CAPTION_TRUNC = "words"  # words (whole ones, to 77 tokens) | char75 (LMPT's release)
-    cfg.INPUT.CAPTION_PICK = "concat"  # concat | first | random (one in each epoch)
-    cfg.INPUT.CAPTION_MISSING = "skip"  # skip | labels | error
-
-    cfg.TRAINER.SAMPLER = "random"  # random | class_aware (every class equally often)
+    # How regions are read from an image tower, by the methods that look at regions.
+    cfg.MODEL.DENSE = CfgNode(
+        {
+            "POS_EMBED": False,  # ResNet: add the attention pool's positions
+            "MEAN_TOKEN": False,  # ResNet: the mean of the regions is one more region
+            "VIT": "value",  # value (the last block's value path) | last (its plain output)
+        }
+    )
+    cfg.TRAIN.CUDA_GRAPH = True  # replay the step as one CUDA graph, on a GPU
 
 
 def prompt_options(**changes: object) -> CfgNode:
@@ -72,22 +62,42 @@ def prompt_options(**changes: object) -> CfgNode:
     return CfgNode({**options, **changes})
 
 
-class PromptTrainer(LifeCycle):
+# Keys of a method that can look at regions beside the whole image.
+REGIONS = {
+    "REGION_WEIGHT": 0.0,  # share of the pooled regions in the similarity, in [0, 1]; 0: none
+    "REGION_SCALE": 100.0,  # steepness of the softmax over regions that weighs them
+}
+
+
+class PromptTrainer(Batches):
     """A Dassl trainer around a frozen CLIP.
 
-    A method overrides some of `build_learner`, `text_features`, `compute_logits` and `compute_loss`
-    and declares its keys under `TRAINER.<CLASS NAME IN CAPITALS>`, `method_cfg` here.
+    A method overrides some of `build_learner`, `text_features`, `cosines`, `compute_logits` and
+    `compute_loss`, and declares its keys under `TRAINER.<CLASS NAME IN CAPITALS>`, `method_cfg`
+    here.
+
+    Attributes:
+        roles: of the contexts, one set of them each; see `PromptLearner`.
     """
+
+    roles: tuple[str, ...] = ("ctx",)
 
     def __init__(self, cfg: CfgNode) -> None:
         self.method_cfg = cfg.TRAINER[type(self).__name__.upper()]
         self.seed = max(cfg.SEED, 0)
-        self._text_features_once: Tensor | None = None
+        self._text_features_once: Any = None
         super().__init__(cfg)
-        if hasattr(self.evaluator, "describe_classes"):
-            self.evaluator.describe_classes(self.dm.dataset.class_counts, self.dm.dataset.groups)
+        dataset = self.dm.dataset
+        if hasattr(self.evaluator, "describe_classes") and hasattr(dataset, "groups"):
+            self.evaluator.describe_classes(dataset.class_counts, dataset.groups)
 
     # --- What a method may change -----------------------------------------------------------
+
+    def build_image_encoder(self) -> nn.Module:
+        """The image tower: global features, and regions where the method looks at them."""
+        if self.method_cfg.get("REGION_WEIGHT", 0.0) > 0:
+            return self.dense_image_encoder()
+        return ImageEncoder(self.clip)
 
     def build_learner(self) -> nn.Module | None:
         """The trainable part; None for a method that trains nothing."""
@@ -95,23 +105,40 @@ class PromptTrainer(LifeCycle):
         learner = PromptLearner(
             self.classnames,
             self.clip,
-            n_ctx=options.N_CTX,
-            csc=options.CSC,
-            ctx_init=options.CTX_INIT,
-            position=options.CLASS_TOKEN_POSITION,
-            generator=torch.Generator().manual_seed(self.seed),
+            self.roles,
+            options.N_CTX,
+            options.CSC,
+            options.CTX_INIT,
+            options.CLASS_TOKEN_POSITION,
+            torch.Generator().manual_seed(self.seed),
         )
         if learner.n_ctx != options.N_CTX:
             print(f"CTX_INIT has {learner.n_ctx} tokens; N_CTX {options.N_CTX} is not used.")
         return learner
 
-    def text_features(self) -> Tensor:
-        """One L2-normalised feature for each class: [C, D]."""
-        return self.text_encoder(self.prompt_learner(), self.prompt_learner.eot)
+    def text_features(self) -> Any:  # noqa: ANN401 - whatever the method's logits need
+        """One L2-normalised feature for each class: [C, D]. Made once for an evaluation."""
+        learner = self.prompt_learner
+        return self.text_encoder(learner(), learner.eot, learner.shared_prefix)
 
-    def compute_logits(self, views: Views, text_features: Tensor) -> Tensor:
-        """Logits [B, C] from B views and text features [C, D]: scaled cosines."""
-        return self.affine(views.global_features @ text_features.t())
+    def cosines(self, views: Views, text_features: Any) -> Tensor:  # noqa: ANN401
+        """Similarity [B, C] of B views and the classes, in [-1, 1].
+
+        With REGION_WEIGHT w it is (1 - w) * global + w * regions, where each class pools the
+        regions by a softmax over its own similarities (dense zero-shot CLIP of TaI-DPT, Guo et
+        al., CVPR 2023).
+        """
+        cosines = views.global_features @ text_features.t()  # [B, C]
+        weight = self.method_cfg.get("REGION_WEIGHT", 0.0)
+        if weight == 0:
+            return cosines
+        regions = views.local_features @ text_features.t()  # [B, R, C]
+        pooled = region_pool(regions, regions, self.method_cfg.REGION_SCALE, views.mask)  # [B, C]
+        return cosines.lerp(pooled, weight)
+
+    def compute_logits(self, views: Views, text_features: Any) -> Tensor:  # noqa: ANN401
+        """Logits [B, C], fp32: scaled cosines."""
+        return self.affine(self.cosines(views, text_features))
 
     def compute_loss(
         self, logits: Tensor, targets: Tensor, batch: dict[str, Any]
@@ -121,83 +148,16 @@ class PromptTrainer(LifeCycle):
         Args:
             logits: [B, C] of `compute_logits`, fp32.
             targets: [B, C], 1 present, 0 absent, -1 unknown.
-            batch: has `index` [B], the images' places in the training list, `draw` [B], random
-                numbers of this epoch, and `text_features` [C, D].
+            batch: has `views`, `text_features`, `index` [B], places in the training list, and
+                `draw` [B], random numbers of this epoch; all on the device.
         """
         return {"loss": self.criterion(logits, targets)}
 
-    # --- Data -------------------------------------------------------------------------------
+    def param_groups(self, learner: nn.Module) -> list[dict[str, Any]] | None:
+        """Groups for the optimiser, with rates of their own; None: all at OPTIM.LR."""
+        return None
 
-    def check_cfg(self, cfg: CfgNode) -> None:
-        """Refuse values that would fail late or be ignored."""
-        super().check_cfg(cfg)
-        check_choice("DATALOADER.CACHE", cfg.DATALOADER.CACHE, ("auto", "off"))
-        if cfg.INPUT.NO_TRANSFORM:
-            raise ValueError("INPUT.NO_TRANSFORM True leaves no tensors to encode; set it False.")
-        check_transforms(cfg.INPUT, AVAI_CHOICES)
-
-    def build_data_loader(self) -> None:
-        """Dassl's data manager, with loaders that repeat exactly and keep the last batch."""
-        cfg = self.cfg
-        colours = (cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
-        fixed = fixed_transform(
-            cfg.INPUT.SIZE,
-            cfg.INPUT.RESIZE,
-            cfg.INPUT.INTERPOLATION,
-            *(colours if "normalize" in cfg.INPUT.TRANSFORMS else (None, None)),
-        )
-        countable = COUNTABLE.issuperset(cfg.INPUT.TRANSFORMS)
-        training = fixed
-        if not countable:
-            training = augmenting_transform(cfg.INPUT) or build_transform(cfg, is_train=True)
-        self.dm = DataManager(cfg, custom_tfm_train=training, custom_tfm_test=fixed)
-        self.num_classes, self.lab2cname = self.dm.num_classes, self.dm.lab2cname
-        self.num_source_domains = self.dm.num_source_domains
-        dataset = self.dm.dataset
-        self.classnames = dataset.classnames
-
-        self.check_validation(bool(dataset.val))
-        loaders = ViewLoaders(
-            encode=self.encode_images,
-            read=read_picture,
-            device=self.device,
-            workers=cfg.DATALOADER.NUM_WORKERS,
-            encode_batch=cfg.DATALOADER.TEST.BATCH_SIZE,
-            cached=cfg.DATALOADER.CACHE == "auto",
-        )
-        flip = _FLIP if countable and "random_flip" in cfg.INPUT.TRANSFORMS else 0.0
-        batch_size = cfg.DATALOADER.TRAIN_X.BATCH_SIZE
-        self.train_plan = make_plan(
-            cfg.TRAINER.SAMPLER,
-            [item.label for item in dataset.train_x],
-            batch_size,
-            self.seed,
-            flip,
-        )
-        if not countable:
-            print(f"Encoding in every step, for {cfg.INPUT.TRANSFORMS} has endless views.")
-        make = loaders.train if countable else loaders.augmented
-        self.train_loader_x = make(dataset.train_x, training, self.train_plan)
-        self.train_loader_u = None
-        self.val_loader = loaders.evaluation(dataset.val, fixed, "val") if dataset.val else None
-        self.test_loader = loaders.evaluation(dataset.test, fixed, "test")
-
-    def parse_batch_train(self, batch: dict[str, Any]) -> tuple[Views, Tensor]:
-        """Views and targets [B, C] of a batch, on the device; images are encoded if need be."""
-        views = batch.get("views")
-        if views is None:
-            with torch.no_grad():
-                views = self.encode_images(batch["img"].to(self.device, non_blocking=True))
-        return views, batch["label"].to(self.device, non_blocking=True)
-
-    parse_batch_test = parse_batch_train
-
-    def encode_images(self, images: Tensor) -> Views:
-        """Views of images [B, 3, H, W] on the device, in the run's precision."""
-        with self.precision.autocast():
-            return self.image_encoder(images)
-
-    # --- Model and step ---------------------------------------------------------------------
+    # --- Model ------------------------------------------------------------------------------
 
     def build_model(self) -> None:
         """Frozen towers, the learner, its optimiser, the loss."""
@@ -206,58 +166,81 @@ class PromptTrainer(LifeCycle):
         print(f"Loading CLIP (backbone: {name}, precision: {precision})")
         self.precision = Precision(precision, self.device)
         self.clip = load_clip(name, precision, self.device)
-        side = input_resolution(self.clip)
-        if tuple(cfg.INPUT.SIZE) != (side, side):
-            raise ValueError(
-                f"{name} takes pictures of {side} x {side} pixels, INPUT.SIZE is "
-                f'{tuple(cfg.INPUT.SIZE)}. Add: INPUT.SIZE "({side}, {side})"'
-            )
-        self.image_encoder, self.text_encoder = ImageEncoder(self.clip), TextEncoder(self.clip)
+        self.image_encoder, self.text_encoder = self.build_image_encoder(), TextEncoder(self.clip)
+        self.image_encoder.check_input_size(*cfg.INPUT.SIZE)
         self.affine = LogitAffine(
             self.clip.logit_scale.exp().item(),
             self.method_cfg.get("LOGIT_SCALE", "clip"),
             self.method_cfg.get("LOGIT_BIAS", "off"),
         ).to(self.device)
-        self.prompt_learner = self.build_learner()
-        if self.prompt_learner is None:
+        self.prompt_learner = learner = self.build_learner()
+        if learner is None:
             return
-        self.prompt_learner.add_module("affine", self.affine)  # trained and saved with it
-        self.prompt_learner.to(self.device)
+        learner.add_module("affine", self.affine)  # trained and saved with it
+        learner.to(self.device)
         if cfg.MODEL.INIT_WEIGHTS:
-            load_pretrained_weights(self.prompt_learner, cfg.MODEL.INIT_WEIGHTS)
-        counts = torch.as_tensor(self.dm.dataset.class_counts, device=self.device)
-        self.criterion = loss_from_config(cfg.TRAINER.LOSS, counts, len(self.dm.dataset.train_x))
-        self.set_optimiser(self.prompt_learner)
+            load_pretrained_weights(learner, cfg.MODEL.INIT_WEIGHTS)
+        counts = (self.train_targets == 1).sum(dim=0).to(self.device)  # [C]
+        self.criterion = loss_from_config(cfg.TRAINER.LOSS, counts, len(self.train_targets))
+        self.set_optimiser(learner, self.param_groups(learner))
+        self._captured: CapturedStep | None = None
+        if self.device.type == "cuda" and cfg.TRAIN.CUDA_GRAPH and not self.encoder_trains:
+            trained = [p for p in learner.parameters() if p.requires_grad]
+            self._captured = CapturedStep(self._gradients, trained)
 
-    def caption_source(self) -> CaptionSource:
-        """The training images' texts, as INPUT.CAPTION* say, on the device."""
-        dataset, options = self.dm.dataset, self.cfg.INPUT
-        return CaptionSource(
-            dataset.captions,
-            torch.stack([torch.as_tensor(item.label) for item in dataset.train_x]),
-            self.classnames,
-            options.CAPTIONS,
-            options.CAPTION_TRUNC,
-            options.CAPTION_PICK,
-            options.CAPTION_MISSING,
-            self.seed,
-        ).to(self.device)
+    def dense_image_encoder(self) -> DenseImageEncoder:
+        """An image tower that gives regions too, as MODEL.DENSE says."""
+        dense = self.cfg.MODEL.DENSE
+        return DenseImageEncoder(self.clip, dense.POS_EMBED, dense.MEAN_TOKEN, dense.VIT)
 
-    def forward_backward(self, batch: dict[str, Any]) -> dict[str, float]:
-        """One step on one batch; returns its loss terms."""
-        views, targets = self.parse_batch_train(batch)
+    @property
+    def looks_at_regions(self) -> bool:
+        """Whether images (and captions in their place) come with local features."""
+        return isinstance(self.image_encoder, DenseImageEncoder)
+
+    def encode_images(self, images: Tensor) -> Views:
+        """Views of images [B, 3, H, W] on the device, in the run's precision."""
         with self.precision.autocast():
-            text_features = self.text_features()
-        batch["text_features"] = text_features
-        terms = self.compute_loss(self.compute_logits(views, text_features), targets, batch)
-        self.model_backward_and_update(terms["loss"])
+            return self.image_encoder(images)
+
+    def encode_texts(self, tokens: Tensor) -> Views:
+        """Views of captions in the place of images: token ids [B, 77] on the device."""
+        views = self.text_encoder.encode_views(tokens)
+        return views if self.looks_at_regions else Views(views.global_features)
+
+    # --- Step -------------------------------------------------------------------------------
+
+    def forward_backward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """One step on one batch; returns its loss terms, on the device."""
+        inputs = self._inputs(batch)
+        if self._captured is None:
+            self.model_zero_grad()
+            terms = self._gradients(inputs)
+        else:
+            terms = self._captured(inputs)
+        self.model_update()
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
-        return {name: term.item() for name, term in terms.items()}
+        return terms
 
-    def model_backward(self, loss: Tensor) -> None:
-        """Dassl's backward pass, with the loss scaled where fp16 gradients would underflow."""
-        super().model_backward(self.precision.scaler.scale(loss))
+    def _inputs(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """What a step depends on, as tensors on the device."""
+        views, targets = self.parse_batch_train(batch)
+        inputs = {name: getattr(views, name) for name in _VIEWS if getattr(views, name) is not None}
+        places = {name: batch[name].to(self.device, non_blocking=True) for name in _PLACES}
+        return {**inputs, **places, "targets": targets}
+
+    def _gradients(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Loss terms of a batch; gradients go to the parameters. Reads nothing from the device."""
+        views = Views(*(inputs.get(name) for name in _VIEWS))
+        with self.precision.autocast():
+            text_features = self.text_features()
+        batch = {"views": views, "text_features": text_features}
+        batch.update({name: inputs[name] for name in _PLACES})
+        logits = self.compute_logits(views, text_features)
+        terms = self.compute_loss(logits, inputs["targets"], batch)
+        self.precision.scaler.scale(terms["loss"]).backward()
+        return {name: term.detach() for name, term in terms.items()}
 
     def model_update(self, names: list[str] | None = None) -> None:
         """Dassl's optimiser step, through the gradient scaler."""
@@ -290,7 +273,7 @@ class PromptTrainer(LifeCycle):
             _ = self.train_loader_x.cache  # made now, with all threads
 
     def run_epoch(self) -> None:
-        """Dassl's loop over the batches, on as many threads as the model is worth."""
+        """The epoch's steps, on as many threads as the model is worth."""
         with threads(step_threads(self.clip, self.device)):
             super().run_epoch()
 
@@ -299,9 +282,5 @@ class PromptTrainer(LifeCycle):
         """Mean over the first batches of images and all classes: a scalar."""
         text_features = self.text_features()
         batches = islice(self.train_loader_x, _BATCHES_OF_MEAN)
-        images = torch.cat([self.parse_batch_train(b)[0].global_features for b in batches])
-        return (images @ text_features.t()).mean()
-
-    def before_epoch(self) -> None:
-        """Draw this epoch's order and views."""
-        self.train_plan.epoch = self.epoch
+        cosines = [self.cosines(self._views(batch), text_features) for batch in batches]
+        return torch.cat(cosines).mean()

@@ -1,7 +1,7 @@
 """CoOp (Zhou et al., IJCV 2022, https://arxiv.org/abs/2109.01134) for several labels an image.
 
-The paper trains with a softmax cross-entropy; an image with several labels needs a loss that judges
-every class by itself, here `TRAINER.LOSS.NAME`.
+The paper trains with a softmax cross-entropy (`TRAINER.LOSS.NAME softmax_ce`); several labels an
+image need a loss that judges every class by itself.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
-from trainers.base import PromptTrainer, prompt_options
+from trainers.base import REGIONS, PromptTrainer, prompt_options
 
 
 def extend_cfg(cfg: CfgNode) -> None:
     """Declare CoOp's keys, as CoOp's own train.py spells them."""
-    cfg.TRAINER.COOP = prompt_options()
+    cfg.TRAINER.COOP = prompt_options(**REGIONS)
 
 
 @TRAINER_REGISTRY.register()

@@ -5,21 +5,26 @@ from __future__ import annotations
 import contextlib
 import io
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import torch
 from dassl.engine import TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import load_checkpoint
 from torch import nn
+from tqdm import tqdm
 from yacs.config import CfgNode
 
 from evaluation.reports import save_scores, write_results
 from modeling import checkpoint_files
 from modeling.choices import check_choice
+from modeling.meters import TermMeters
 from modeling.plateau import PlateauOnValidation
 
-LEARNER = "prompt_learner"  # the checkpoints' folder, as in CoOp
+_FEW_BATCHES = 20  # of an evaluation; fewer need no progress bar
 FINAL_MODELS = {
     "last_step": "the last epoch",
     "best_val": "the epoch that is best on the validation images",
@@ -37,10 +42,17 @@ class LifeCycle(TrainerX):
     """Dassl's life-cycle around one learner, made resumable after any epoch.
 
     A subclass sets `prompt_learner`, or None where it trains nothing, and calls `set_optimiser`.
+
+    Attributes:
+        learner_name: the checkpoints' folder, as in CoOp.
+        weights_epoch: epochs of training behind the current weights.
     """
 
+    learner_name = "prompt_learner"
+
     def __init__(self, cfg: CfgNode) -> None:
-        self.weights_epoch = 0  # epochs of training behind the current weights
+        self._born = time.time()
+        self.weights_epoch = 0
         self._resume_point: Path | None = None
         super().__init__(cfg)
 
@@ -63,17 +75,22 @@ class LifeCycle(TrainerX):
                 f"and {options.DATASET.NAME} has none. Hold some out: DATASET.VAL_FRACTION 0.1"
             )
 
-    def set_optimiser(self, learner: nn.Module) -> None:
-        """Optimiser and schedule of `OPTIM`, registered with the learner."""
+    def set_optimiser(self, learner: nn.Module, groups: list[dict[str, Any]] | None = None) -> None:
+        """Optimiser and schedule of `OPTIM`, registered with the learner.
+
+        Args:
+            learner: what is trained.
+            groups: its parameters in groups with rates of their own.
+        """
         options = self.cfg.OPTIM
-        self.optim = build_optimizer(learner, options)
+        self.optim = build_optimizer(learner, options, groups)
         if options.LR_SCHEDULER == "plateau":
             self.sched = PlateauOnValidation(
                 self.optim, "max", options.GAMMA, options.PATIENCE, min_lr=options.MIN_LR
             )
         else:
             self.sched = build_lr_scheduler(self.optim, options)
-        self.register_model(LEARNER, learner, self.optim, self.sched)
+        self.register_model(self.learner_name, learner, self.optim, self.sched)
 
     def train(self) -> None:
         """Dassl's training; a method without a learner goes straight to its test."""
@@ -87,9 +104,46 @@ class LifeCycle(TrainerX):
         """Resume if there is something to resume."""
         super().before_train()
         self.weights_epoch = self.start_epoch
-        best = Path(self.output_dir, LEARNER, checkpoint_files.BEST)
+        best = Path(self.output_dir, self.learner_name, checkpoint_files.BEST)
         if self.start_epoch > 0 and best.is_file():  # stock Dassl forgets it
             self.best_result = load_checkpoint(str(best))["val_result"]
+
+    def run_epoch(self) -> None:
+        """One pass over the training batches; the device is waited for where a line is printed.
+
+        That is every TRAIN.PRINT_FREQ batches and at the epoch's end, also for TensorBoard.
+
+        Raises:
+            FloatingPointError: the loss has become infinite or NaN.
+        """
+        self.set_model_mode("train")
+        self.num_batches = len(self.train_loader_x)
+        meters, every, started = TermMeters(), self.cfg.TRAIN.PRINT_FREQ, time.time()
+        waited, asked = 0.0, started
+        for done, batch in enumerate(self.train_loader_x, start=1):
+            self.batch_idx = done - 1
+            waited += time.time() - asked
+            rate = self.get_current_lr()  # the epoch's last step lowers it for the next one
+            meters.update(self.forward_backward(batch))
+            if done % every == 0 or done == self.num_batches:
+                values = meters.read()
+                seconds = (time.time() - started) / done
+                self._report(meters.line(values), rate, seconds, waited / done)
+                step = self.epoch * self.num_batches + self.batch_idx
+                for name, (_, mean) in values.items():
+                    self.write_scalar(f"train/{name}", mean, step)
+                self.write_scalar("train/lr", rate, step)
+            asked = time.time()
+
+    def _report(self, losses: str, rate: float, seconds: float, waited: float) -> None:
+        """Dassl's line of a step; tools parse it. Times are averages since the epoch began."""
+        batches = (self.max_epoch - self.epoch) * self.num_batches - self.batch_idx - 1
+        print(
+            f"epoch [{self.epoch + 1}/{self.max_epoch}] "
+            f"batch [{self.batch_idx + 1}/{self.num_batches}] "
+            f"time {seconds:.3f} ({seconds:.3f}) data {waited:.3f} ({waited:.3f}) "
+            f"{losses} lr {rate:.4e} eta {timedelta(seconds=int(seconds * batches))}"
+        )
 
     def after_epoch(self) -> None:
         """Watch the metric that selects or schedules, and keep checkpoints as Dassl does.
@@ -110,7 +164,9 @@ class LifeCycle(TrainerX):
         else:
             with contextlib.redirect_stdout(io.StringIO()):  # a line each epoch would drown the log
                 self.save_model(self.epoch, self.output_dir)
-            self._resume_point = checkpoint_files.epochs(Path(self.output_dir, LEARNER))[done]
+            self._resume_point = checkpoint_files.epochs(Path(self.output_dir, self.learner_name))[
+                done
+            ]
         if previous is not None:
             previous.unlink(missing_ok=True)
 
@@ -158,7 +214,7 @@ class LifeCycle(TrainerX):
         if not directory:
             print("No --model-dir given: evaluating untrained contexts.")
             return
-        path = checkpoint_files.find(Path(directory, LEARNER), epoch)
+        path = checkpoint_files.find(Path(directory, self.learner_name), epoch)
         checkpoint = load_checkpoint(str(path))
         # CoOp stores the class names' embeddings too; ours come from the class names at hand.
         contexts = {
@@ -170,21 +226,33 @@ class LifeCycle(TrainerX):
         self.weights_epoch = int(checkpoint["epoch"])
         print(f"Loaded contexts of epoch {self.weights_epoch} from {path}")
 
+    @torch.no_grad()
     def test(self, split: str | None = None) -> float:
         """Evaluate; the final evaluation (`split` None) also writes results.json.
 
         Returns:
-            The evaluator's first metric, mAP in percent.
+            The evaluator's first metric, such as mAP, in percent.
         """
-        value = super().test(split)
+        self.set_model_mode("eval")
+        self.evaluator.reset()
+        name = split or self.cfg.TEST.SPLIT
+        name = name if name == "val" and self.val_loader is not None else "test"
+        print(f"Evaluate on the *{name}* set")
+        loader = self.val_loader if name == "val" else self.test_loader
+        for batch in tqdm(loader, disable=len(loader) < _FEW_BATCHES):
+            views, targets = self.parse_batch_test(batch)
+            self.evaluator.process(self.model_inference(views), targets)
+        metrics = self.evaluator.evaluate()
+        for metric, value in metrics.items():
+            self.write_scalar(f"{name}/{metric}", value, self.epoch)
         if split is None:
-            self._write_results()
-        return value
+            self._write_results(name, metrics)
+        return next(iter(metrics.values()))
 
-    def _write_results(self) -> None:
+    def _write_results(self, split: str, metrics: Mapping[str, float]) -> None:
         cfg = self.cfg
         folder = Path(self.output_dir)
-        split = cfg.TEST.SPLIT if self.val_loader is not None else "test"
+        resumed = getattr(self, "start_epoch", 0) > 0
         write_results(
             folder / "results.json",
             trainer=cfg.TRAINER.NAME,
@@ -195,10 +263,23 @@ class LifeCycle(TrainerX):
             epoch=self.weights_epoch,
             selection=cfg.TEST.FINAL_MODEL,
             evaluator=self.evaluator,
+            metrics=metrics,
             config_text=cfg.dump(),
+            seconds=None if resumed else time.time() - self._born,
         )
         if cfg.TEST.SAVE_SCORES:
-            paths = [item.impath for item in getattr(self.dm.dataset, split)]
-            evaluator = self.evaluator
-            save_scores(folder / "scores.npz", evaluator.logits, evaluator.targets, paths)
+            # Those of the training images are what an ensemble may be fitted or scaled on.
+            items, loader = getattr(self.dm.dataset, split), getattr(self, f"{split}_loader")
+            self._save_scores(folder / "scores.npz", items, loader)
+            training = self.dm.dataset.train_x
+            self._save_scores(folder / "scores_train.npz", training, self.plain_train_loader)
         print(f"Results written to {folder / 'results.json'}")
+
+    def _save_scores(self, path: Path, items: Sequence[Any], loader: Iterable[Any]) -> None:
+        """Logits and targets [N, C] of the images that a loader gives in the order of `items`."""
+        logits, targets = [], []
+        for batch in loader:
+            views, found = self.parse_batch_train(batch)
+            logits.append(self.model_inference(views))
+            targets.append(found)
+        save_scores(path, torch.cat(logits), torch.cat(targets), [item.impath for item in items])

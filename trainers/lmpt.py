@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from yacs.config import CfgNode
@@ -23,7 +22,7 @@ from losses import (
 )
 from modeling.caption_distance import CaptionDistance
 from modeling.choices import check_choice
-from trainers.base import PromptTrainer, prompt_options
+from trainers.base import REGIONS, PromptTrainer, prompt_options
 
 PRESETS = {
     "paper": {
@@ -55,7 +54,7 @@ PRESETS = {
 
 def extend_cfg(cfg: CfgNode) -> None:
     """Declare LMPT's keys."""
-    node = cfg.TRAINER.LMPT = prompt_options(CSC=True)
+    node = cfg.TRAINER.LMPT = prompt_options(CSC=True, **REGIONS)
     node.M_CTX = 2  # general context tokens; the other N_CTX - M_CTX meet the caption
     node.LAMBDA = 0.5  # share of the classification loss, in [0, 1]
     node.PRESET = "paper"  # paper | released_repaired: what a CSE key means where it is None
@@ -90,7 +89,7 @@ class LMPT(PromptTrainer):
             cse.CAPTION_TOKENS,
             cse.REDUCE_POS,
         )
-        counts = torch.as_tensor(self.dm.dataset.class_counts, device=self.device)
+        counts = (self.train_targets == 1).sum(dim=0).to(self.device)
         counts = effective_counts(counts, cse.COUNTS)  # [C]
         self.margins = class_margins(counts, cse.MARGIN, cse.MARGIN_POWER)  # [C]
         self.weights = class_weights(counts, cse.GAMMA)  # [C]
@@ -111,9 +110,7 @@ class LMPT(PromptTrainer):
 
     def embedding_loss(self, targets: Tensor, batch: dict[str, Any]) -> Tensor:
         """Class-specific embedding loss of a batch with targets [B, C]."""
-        rows, captioned = self.captions.rows(
-            batch["index"].to(self.device), batch["draw"].to(self.device)
-        )
+        rows, captioned = self.captions.rows(batch["index"], batch["draw"])
         distance = self.distance(rows, batch["text_features"])  # [B, C]
         # An image without a caption says nothing about any class: unknown, in the loss's terms.
         targets = targets.where(captioned[:, None], -1.0)

@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+
+from modeling import feature_files
+from modeling.data_path import Draw
+from modeling.feature_cache import FeatureCache
+from modeling.feature_files import CannotStoreError, FeatureFile
+from modeling.views import Views
+
+CPU = torch.device("cpu")
+V, N, R, D = 2, 7, 4, 6
+KEY = {"files": "abc", "views": "plain, mirrored"}
+
+
+def features(local=True, mask=False):
+    """Views [V, N, ...], always the same."""
+    generator = torch.Generator().manual_seed(3)
+    draw = lambda *shape: F.normalize(torch.randn(shape, generator=generator), dim=-1)  # noqa: E731
+    return Views(
+        draw(V, N, D),
+        draw(V, N, R, D) if local else None,
+        torch.rand(V, N, R, generator=generator) < 0.5 if mask else None,
+    )
+
+
+def fill_from(source, put):
+    """Batches of three, views in turn, as encoding gives them."""
+    for first in range(0, N, 3):
+        for view in range(V):
+            rows = torch.arange(first, min(first + 3, N))
+            put(
+                view,
+                first,
+                Views(
+                    *(
+                        None if t is None else t[view, rows]
+                        for t in (source.global_features, source.local_features, source.mask)
+                    )
+                ),
+            )
+
+
+def fill(put):
+    fill_from(features(), put)
+
+
+def refuse(put):
+    raise AssertionError("encoded although the file was there")
+
+
+def same(one, other):
+    pairs = zip(vars(one).values(), vars(other).values(), strict=True)
+    return all((a is None and b is None) or torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.fixture
+def file(tmp_path):
+    return FeatureFile(tmp_path / "below" / "cache", "Set-train-ViT-B/16", KEY, V, N)
+
+
+def reopened(file, **changes):
+    return FeatureFile(file.path.parent, "Set-train-ViT-B/16", {**KEY, **changes}, V, N)
+
+
+@pytest.mark.parametrize(("local", "mask"), [(False, False), (True, False), (True, True)])
+def test_what_was_stored_is_what_was_encoded(file, local, mask):
+    source = features(local, mask)
+    assert file.read(CPU) is None
+    made, new = file.make(lambda put: fill_from(source, put), CPU)
+    assert new and torch.equal(made.global_features, source.global_features)
+    if local:
+        assert made.local_features.dtype is torch.float16
+        assert (made.local_features.float() - source.local_features).abs().max() < 5e-4
+    assert mask is (made.mask is not None) and (not mask or torch.equal(made.mask, source.mask))
+    assert same(reopened(file).read(CPU), made)  # bit for bit
+
+
+def test_the_file_is_safetensors_that_states_its_contents(file):
+    file.make(fill, CPU)
+    assert file.path.name.startswith("Set-train-ViT-B-16-")
+    assert load_file(file.path)["local_features"].shape == (V, N, R, D)
+    with feature_files.safe_open(file.path, framework="pt") as opened:
+        assert opened.metadata() == {**KEY, "format": "1", "shape": "2 views, 7 images"}
+    assert [path.name for path in file.path.parent.iterdir()] == [file.path.name]
+
+
+def test_another_key_or_shape_is_another_file(file):
+    others = [
+        file,
+        reopened(file, files="abd"),
+        reopened(file, more=""),
+        FeatureFile(file.path.parent, "Set-train-ViT-B/16", KEY, V, N + 1),
+    ]
+    assert len({other.path for other in others}) == len(others)
+
+
+def damage(path, how):
+    good = load_file(path)
+    metadata = {**KEY, "format": "1", "shape": "2 views, 7 images"}
+    if how == "truncated":
+        os.truncate(path, path.stat().st_size - 100)
+    elif how == "empty":
+        os.truncate(path, 0)
+    elif how == "garbage":
+        path.write_bytes(os.urandom(4096))
+    elif how == "other names":
+        save_file({"features": good["global_features"]}, path, metadata)
+    elif how == "other shape":
+        save_file({"global_features": good["global_features"][:, :-1].clone()}, path, metadata)
+    elif how == "other type":
+        save_file({"global_features": good["global_features"].double()}, path, metadata)
+    elif how == "other contents":
+        save_file(good, path, {**metadata, "files": "abd"})
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["truncated", "empty", "garbage", "other names", "other shape", "other type", "other contents"],
+)
+def test_a_damaged_file_is_made_again(file, how, capsys):
+    good, _ = file.make(fill, CPU)
+    damage(file.path, how)
+    again = reopened(file)
+    assert again.read(CPU) is None
+    told = capsys.readouterr().out
+    assert str(file.path) in told and "is damaged" in told and "encoding again" in told
+    made, new = again.make(fill, CPU)
+    assert new and same(made, good) and same(reopened(file).read(CPU), good)
+
+
+def test_large_local_features_stay_in_the_file(file, monkeypatch):
+    in_memory, _ = file.make(fill, CPU)
+    monkeypatch.setattr(feature_files, "MAPPED", 10)
+    mapped = reopened(file).read(CPU)
+    assert same(mapped, in_memory)
+    other = file.path.with_suffix(".other")
+    other.write_bytes(b"a new file under the name leaves the old one be")
+    os.replace(other, file.path)
+    draws = [Draw(6, 1), Draw(0, 0), Draw(3, 1)]
+    batches = [
+        FeatureCache(views, torch.zeros(N, 2), ["x"] * N).batch(draws)["views"]
+        for views in (mapped, in_memory)
+    ]
+    assert same(*batches) and batches[0].local_features.dtype is torch.float32
+
+
+def test_mapped_rows_are_read_when_they_are_needed(file, monkeypatch):
+    """Changing the bytes of an unread row in place shows in the tensor: nothing was copied."""
+    monkeypatch.setattr(feature_files, "MAPPED", 10)
+    mapped, _ = file.make(fill, CPU)
+    last = mapped.local_features[-1, -1, -1, -1].item()
+    with open(file.path, "r+b") as opened:
+        opened.seek(-2, os.SEEK_END)
+        opened.write(torch.tensor([last + 1]).half().numpy().tobytes())
+    assert mapped.local_features[-1, -1, -1, -1].item() == pytest.approx(last + 1, abs=1e-2)
+
+
+def test_an_error_while_encoding_leaves_nothing(file):
+    def fail(put):
+        put(0, 0, Views(torch.zeros(3, D)))
+        raise ValueError("a broken picture")
+
+    with pytest.raises(ValueError, match="a broken picture"):
+        file.make(fail, CPU)
+    assert list(file.path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("call", ["replace", "fsync"])
+def test_a_full_disk_is_reported_and_leaves_nothing(file, call, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(feature_files.os, call, full)
+    with pytest.raises(CannotStoreError, match="No space left"):
+        file.make(fill, CPU)
+    assert list(file.path.parent.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
+    (tmp_path / "file").touch()
+    file = FeatureFile(tmp_path / "file", "Set", KEY, V, N)
+    assert file.read(CPU) is None
+    with pytest.raises(CannotStoreError):
+        file.make(fill, CPU)
+
+
+@pytest.mark.parametrize("reason", ["no module", "no locks"])
+def test_without_locks_each_run_writes_a_part_of_its_own(file, reason, monkeypatch):
+    if reason == "no module":
+        monkeypatch.setattr(feature_files, "fcntl", None)
+    else:
+
+        def no_locks(*_):
+            raise OSError(38, "Function not implemented")
+
+        monkeypatch.setattr(feature_files.fcntl, "flock", no_locks)
+
+    def while_another_writes(put):
+        fill(put)
+        if not file.path.exists():
+            reopened(file).make(fill, CPU)
+
+    made, new = file.make(while_another_writes, CPU)
+    assert new and same(reopened(file).read(CPU), made)
+    assert len(list(file.path.parent.glob("*.safetensors"))) == 1
+
+
+class TestSeveralProcesses:
+    """Forked, for starting Python anew takes seconds."""
+
+    fork = multiprocessing.get_context("fork")
+
+    def run(self, file, log, seconds):
+        def slow(put):
+            with open(log, "a") as opened:
+                opened.write("encoding\n")
+            time.sleep(seconds)
+            fill(put)
+
+        def work():
+            views = file.read(CPU)
+            if views is None:
+                views, _ = file.make(slow, CPU)
+            expected = features()
+            os._exit(0 if torch.equal(views.global_features, expected.global_features) else 1)
+
+        process = self.fork.Process(target=work)
+        process.start()
+        return process
+
+    def wait_for(self, condition):
+        end = time.time() + 20
+        while not condition():
+            assert time.time() < end
+            time.sleep(0.01)
+
+    def test_the_second_waits_for_the_first(self, file, tmp_path):
+        log = tmp_path / "log"
+        processes = [self.run(reopened(file), log, 0.5) for _ in range(3)]
+        for process in processes:
+            process.join(30)
+        assert [process.exitcode for process in processes] == [0, 0, 0]
+        assert log.read_text().splitlines() == ["encoding"]
+        assert [path.name for path in file.path.parent.iterdir()] == [file.path.name]
+
+    def test_a_killed_writer_leaves_no_file_and_blocks_nobody(self, file, tmp_path):
+        log = tmp_path / "log"
+        killed = self.run(reopened(file), log, 60)
+        self.wait_for(log.exists)
+        waiting = self.run(reopened(file), log, 0)
+        time.sleep(0.2)
+        assert waiting.exitcode is None  # it waits
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.join(20)
+        assert not file.path.exists() or waiting.exitcode is not None
+        waiting.join(20)
+        assert waiting.exitcode == 0 and log.read_text().count("encoding") == 2
+        assert torch.equal(file.read(CPU).global_features, features().global_features)
+
+    def test_what_a_killed_writer_left_is_written_over(self, file):
+        part = file.path.with_suffix(".part")
+        part.parent.mkdir(parents=True)
+        part.write_bytes(b"half a file" * 1000)
+        assert file.read(CPU) is None
+        made, new = file.make(fill, CPU)
+        assert new and same(reopened(file).read(CPU), made) and not part.exists()
