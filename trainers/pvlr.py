@@ -1,0 +1,147 @@
+"""PVLR (Tan et al., https://arxiv.org/abs/2401.17881), reconstructed from the public abstract.
+
+No code and no full text were at hand; no number parity is claimed. Known are the parts: label
+representations from fixed prompts (knowledge-aware, KAP) and from trained ones (context-aware,
+CAP), an interaction of their channels (IFM), attention in both directions between labels and image
+(DMA), and a class's score as the similarity of what comes out. How each part computes is our
+choice, see modeling/label_learner.py and modeling/fusion.py. The image tower stays frozen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor, nn
+from yacs.config import CfgNode
+
+from modeling.aggregation import region_pool
+from modeling.choices import check_choice
+from modeling.fusion import DIRECTIONS
+from modeling.label_learner import LABELS, LabelLearner
+from modeling.logit_affine import LogitAffine
+from modeling.prompt_learner import PromptLearner
+from modeling.templates import ensemble_features, fill, read_descriptions, read_templates
+from modeling.views import Views
+from trainers.base import PromptTrainer
+
+CONTEXTS = {
+    "post": "trained tokens meet the names' features, behind the text tower",
+    "pre": "trained tokens stand before the names, in the text tower",
+}
+
+
+def extend_cfg(cfg: CfgNode) -> None:
+    """Declare PVLR's keys."""
+    cfg.TRAINER.PVLR = CfgNode(
+        {
+            "LABELS": "ifm",  # ifm | sum | kap | cap
+            "CAP": "post",  # post | pre
+            "N_CTX": 4,  # trained tokens of CAP
+            # Fixed prompts: "a photo of a {}.", or one of these in its place.
+            "TEMPLATES": "",  # ours (assets/templates.txt) | a file, one template a line
+            "DESCRIPTIONS": "",  # a JSON file, {class name: [sentences]}
+            "DMA": "both",  # both | labels | regions | off: who attends to whom
+            "HEADS": 8,  # of every attention; must divide the features' width
+            "AGREEMENT": 0.0,  # weight of 1 - cos(KAP, CAP) in the loss
+            "LOGIT_SCALE": "learnt:20",  # clip | a number | learnt | learnt:NUMBER
+            "LOGIT_BIAS": "off",  # off | fixed (the mean cosine before training) | learnt
+            "REGION_SCALE": "20",  # of the softmax over regions: likewise to LOGIT_SCALE
+            "CLASS_BIAS": -2.0,  # where every class's logit bias starts
+            "PREC": "fp32",  # fp32 | fp16 | bf16 | amp
+        }
+    )
+
+
+@TRAINER_REGISTRY.register()
+class PVLR(PromptTrainer):
+    """PVLR: knowledge-aware and context-aware labels that attend to regions, and back."""
+
+    def check_cfg(self, cfg: CfgNode) -> None:
+        """Refuse unknown choices, and two sources of fixed prompts."""
+        super().check_cfg(cfg)
+        options = self.method_cfg
+        for key, allowed in (("LABELS", LABELS), ("CAP", CONTEXTS), ("DMA", DIRECTIONS)):
+            check_choice(f"TRAINER.PVLR.{key}", options[key], allowed)
+        if options.TEMPLATES and options.DESCRIPTIONS:
+            raise ValueError(
+                "TRAINER.PVLR takes TEMPLATES or DESCRIPTIONS, got both: "
+                f"{options.TEMPLATES!r} and {options.DESCRIPTIONS!r}."
+            )
+
+    def build_image_encoder(self) -> nn.Module:
+        """The image tower with its regions."""
+        return self.dense_image_encoder()
+
+    def build_learner(self) -> nn.Module:
+        """Everything behind the towers, and contexts in the text tower if CAP is "pre"."""
+        options, prompts, names = self.method_cfg, None, None
+        generator = torch.Generator().manual_seed(self.seed)
+        if options.CAP != "post" and options.LABELS != "kap":
+            prompts = PromptLearner(
+                self.classnames, self.clip, n_ctx=options.N_CTX, generator=generator
+            )
+        else:
+            bare = [[name.replace("_", " ")] for name in self.classnames]
+            names = ensemble_features(bare, self.text_encoder)
+        known = ensemble_features(self._fixed_prompts(), self.text_encoder)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            learner = LabelLearner(
+                known,
+                names,
+                options.LABELS,
+                options.N_CTX,
+                options.DMA,
+                options.HEADS,
+                options.CLASS_BIAS,
+                prompts,
+            )
+        self.region_scale = LogitAffine(
+            self.clip.logit_scale.exp().item(), options.REGION_SCALE, key="REGION_SCALE"
+        )
+        learner.add_module("region_scale", self.region_scale)  # trained and saved with it
+        return learner
+
+    def _fixed_prompts(self) -> list[list[str]]:
+        options = self.method_cfg
+        if options.DESCRIPTIONS:
+            return read_descriptions(options.DESCRIPTIONS, self.classnames)
+        templates = ["a photo of a {}."]
+        if options.TEMPLATES:
+            templates = read_templates(options.TEMPLATES)
+        return [[fill(template, name) for template in templates] for name in self.classnames]
+
+    def text_features(self) -> tuple[Tensor, Tensor]:
+        """Fused label representations [C, D], and the disagreement of their sources."""
+        learner = self.prompt_learner
+        names, prompts = learner.names, learner.prompts
+        if prompts is not None:
+            names = self.text_encoder(prompts(), prompts.eot, prompts.shared_prefix)
+        labels, disagreement = learner.labels(names)
+        return labels.float(), disagreement.float()
+
+    def cosines(self, views: Views, text_features: tuple[Tensor, Tensor]) -> Tensor:
+        """Similarity [B, C] of each class's label and the regions it pools."""
+        cosines = self.prompt_learner(text_features[0], views)  # [B, R, C]
+        return region_pool(cosines, self.region_scale(cosines), 1.0, views.mask)
+
+    def compute_logits(self, views: Views, text_features: tuple[Tensor, Tensor]) -> Tensor:
+        """Logits [B, C]: scaled cosines and a bias for each class."""
+        return super().compute_logits(views, text_features) + self.prompt_learner.class_bias
+
+    def compute_loss(
+        self, logits: Tensor, targets: Tensor, batch: dict[str, Any]
+    ) -> dict[str, Tensor]:
+        """Classification loss + AGREEMENT * disagreement."""
+        terms = super().compute_loss(logits, targets, batch)
+        weight = self.method_cfg.AGREEMENT
+        if weight == 0:
+            return terms
+        disagreement = batch["text_features"][1]
+        return {
+            "loss": terms["loss"] + weight * disagreement,
+            "loss_cls": terms["loss"],
+            "disagreement": disagreement,
+        }
