@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: sets PYTHON to an interpreter that has the requirements.
 #
 # usage: source scripts/setup_env.sh REQUIREMENTS_FILE

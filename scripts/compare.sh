@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# Train and evaluate methods with several seeds each, then print one table of them.
+#
+# usage: bash scripts/compare.sh DATASET CFG "TRAINERS" ["SEEDS"] [KEY VALUE ...]
+#        bash scripts/<method>/main.sh DATASET CFG ["SEEDS"] [KEY VALUE ...]
+#
+# DATASET is a file of configs/datasets, CFG one of configs/trainers/<TRAINER>, both without .yaml;
+# SEEDS is "1 2 3" if not given. Runs lie in output/<DATASET>/<TRAINER>/<CFG>/seed<k>; overrides of
+# config keys join the name <CFG>. Finished runs are kept, interrupted ones go on.
+#
+# environment: DATA     folder of the data sets (data)
+#              OUTPUT   folder of the runs (output)
+#              TAG      joins the name <CFG> instead of the overrides
+#              JOBS     runs at a time (1)
+#              PYTHON   an interpreter that is used as it is; without it one is set up
+#              DRY_RUN  1: print the commands, run nothing
+set -euo pipefail
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+case " $* " in *" -h "* | *" --help "*)
+    sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    exit 0 ;;
+esac
+
+fail() {
+    echo "error: $*" >&2
+    exit 2
+}
+
+# choice WHAT VALUE CHOICES...: fail, with the nearest choice, unless VALUE is one of them.
+choice() {
+    local what="$1" value="$2" known near
+    shift 2
+    for known in "$@"; do [[ "$known" == "$value" ]] && return; done
+    near="$(python3 - "$value" "$@" 2>/dev/null <<'PY'
+import difflib, sys
+known = {name.lower(): name for name in sys.argv[2:]}
+print(*(known[name] for name in difflib.get_close_matches(sys.argv[1].lower(), known, 1)))
+PY
+    )" || true
+    [[ -z "$near" ]] || near=" Did you mean $near?"
+    fail "$what must be one of $*, got $value.$near"
+}
+
+# names PATHS...: their last parts, without .yaml.
+names() {
+    local paths=("${@%.yaml}")
+    echo "${paths[@]##*/}"
+}
+
+# from_here PATH DEFAULT: PATH as the caller means it; the default lies in the project.
+from_here() {
+    case "$1" in
+        "") echo "$2" ;;
+        /*) echo "$1" ;;
+        *) echo "$PWD/$1" ;;
+    esac
+}
+
+(($# >= 3)) || fail "expected DATASET CFG \"TRAINERS\", got $# words; --help tells more"
+dataset="$1" cfg="$2" trainers="$3" seeds="1 2 3"
+[[ -n "${trainers// /}" ]] || fail "TRAINERS is empty"
+shift 3
+if [[ "${1:-}" =~ ^[0-9][0-9\ ]*$ ]]; then
+    seeds="$1"
+    shift
+fi
+(($# % 2 == 0)) || fail "overrides come in pairs KEY VALUE, got: $*"
+data="$(from_here "${DATA:-}" data)" output="$(from_here "${OUTPUT:-}" output)"
+cd "$root"
+# shellcheck disable=SC2046 # names are words without blanks
+{
+    choice DATASET "$dataset" $(names configs/datasets/*.yaml)
+    for trainer in $trainers; do
+        choice TRAINER "$trainer" $(names $(dirname configs/trainers/*/*.yaml | uniq))
+        choice "CFG of $trainer" "$cfg" $(names configs/trainers/"$trainer"/*.yaml)
+    done
+}
+
+tag="${TAG:-}"
+if [[ -z "$tag" ]]; then
+    words=("$@")
+    for ((i = 0; i < $#; i += 2)); do tag+="_${words[i]##*.}${words[i + 1]}"; done
+    tag="${tag#_}"
+fi
+variant="$cfg${tag:+_${tag//[^A-Za-z0-9._-]/-}}"
+
+if [[ -n "${DRY_RUN:-}" ]]; then
+    PYTHON="${PYTHON:-python}"
+elif [[ -z "${PYTHON:-}" ]]; then
+    source scripts/setup_env.sh requirements.txt
+fi
+export PYTHON
+jobs="${JOBS:-1}"
+if ((jobs > 1)); then
+    cores="$(getconf _NPROCESSORS_ONLN)"
+    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores > jobs ? cores / jobs : 1))}"
+fi
+started=$SECONDS failed=
+
+# Twelve words and the overrides for each run; xargs keeps as many going as there are jobs.
+list_runs() {
+    for trainer in $trainers; do
+        # Nothing is drawn in zero-shot CLIP: one seed is all.
+        [[ "$trainer" == ZeroshotCLIP ]] && chosen="${seeds%% *}" || chosen="$seeds"
+        for seed in $chosen; do
+            printf '%s\0' --output-dir "$output/$dataset/$trainer/$variant/seed$seed" \
+                --trainer "$trainer" --seed "$seed" --root "$data" \
+                --dataset-config-file "configs/datasets/$dataset.yaml" \
+                --config-file "configs/trainers/$trainer/$cfg.yaml" "$@"
+        done
+    done
+}
+export JOBS="$jobs"
+list_runs "$@" | xargs -0 -n $((12 + $#)) -P "$jobs" bash scripts/run_once.sh || failed=1
+[[ -n "${DRY_RUN:-}" ]] && exit
+echo
+shopt -s nullglob
+results=()
+for trainer in $trainers; do
+    results+=("$output/$dataset/$trainer/$variant"/seed*/results.json)
+done
+((${#results[@]} == 0)) || "$PYTHON" scripts/parse_results.py "${results[@]}" || failed=1
+cat <<END
+Seconds: set-up ${lmpt_setup_seconds:-0}, all runs $((SECONDS - started)).
+Curves:  $PYTHON -m tensorboard.main --logdir $output/$dataset
+Results: $output/$dataset/<trainer>/$variant/seed<k>/results.json
+END
+[[ -z "$failed" ]] || fail "not every run has finished, see above; the same command goes on"

@@ -1,0 +1,177 @@
+r"""Combine the scores of two runs: (1 - weight) * first + weight * second, each scaled to [0, 1].
+
+    python scripts/ensemble_scores.py output/taidpt output/dualcoop --weight 0.9 --output output/two
+
+Both runs need TEST.SAVE_SCORES True. A run's scores are taken in the space of its TEST.SCORE and
+scaled by their least and greatest value on its *training* images, so nothing is fitted to the test
+images. The weight is to be settled beforehand: TaI-DPT's release (Guo et al., CVPR 2023) takes 0.9
+for the share of a method that has seen labelled images. With --output a results.json is written,
+which parse_results.py reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tabulate import tabulate
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from evaluation.average_precision import average_precision
+from evaluation.evaluator import GROUPS
+from evaluation.reports import RUN_KEYS, load_results, write_whole
+
+TO_SCORES = {
+    "logit": lambda logits: logits,
+    "sigmoid": torch.sigmoid,
+    "softmax": lambda logits: logits.softmax(dim=1),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left behind.
+
+    Attributes:
+        result: Its results.json.
+        scores: [N, C] of the test images, scaled by those of the training images; fp64.
+        targets: [N, C].
+        paths: N pictures.
+    """
+
+    result: dict[str, Any]
+    scores: Tensor
+    targets: Tensor
+    paths: list[str]
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run's folder.
+
+    Raises:
+        FileNotFoundError: Scores were not saved.
+        ValueError: The result is not a long-tailed evaluation, or all training scores are equal.
+    """
+    (result,) = load_results(folder / "results.json")
+    if result["score"] not in TO_SCORES or not result["per_class"]:
+        raise ValueError(f"{folder} holds no evaluation of several labels with TEST.SCORE.")
+    to_scores = TO_SCORES[result["score"]]
+    saved = {}
+    for name in ("scores.npz", "scores_train.npz"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"There is no {folder / name}; run again with TEST.SAVE_SCORES True."
+            )
+        saved[name] = dict(np.load(folder / name))
+    test, train = (torch.from_numpy(arrays["scores"]).double() for arrays in saved.values())
+    low, high = to_scores(train).aminmax()
+    if low == high:
+        raise ValueError(f"{folder}: all training scores are {low:g}; they tell nothing.")
+    arrays = saved["scores.npz"]
+    scores = (to_scores(test) - low) / (high - low)
+    return Run(result, scores, torch.from_numpy(arrays["targets"]), arrays["paths"].tolist())
+
+
+def check_alike(first: Run, second: Run) -> None:
+    """Refuse runs that were not tested on the same images and classes.
+
+    Raises:
+        ValueError: They were not.
+    """
+    names = [[row["name"] for row in run.result["per_class"]] for run in (first, second)]
+    if names[0] != names[1]:
+        raise ValueError("The runs know different classes, or the same in another order.")
+    if [Path(p).name for p in first.paths] != [Path(p).name for p in second.paths]:
+        raise ValueError(
+            f"The runs were tested on different images: {len(first.paths)} beginning with "
+            f"{first.paths[0]}, {len(second.paths)} beginning with {second.paths[0]}."
+        )
+    if not torch.equal(first.targets, second.targets):
+        raise ValueError("The runs were tested on the same images with different labels.")
+
+
+def evaluate(
+    scores: Tensor, targets: Tensor, per_class: list[dict[str, Any]]
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Mean average precision over all classes and each group, and every class's own.
+
+    Args:
+        scores: [N, C].
+        targets: [N, C].
+        per_class: C rows of a results.json, of which all but "AP" is kept.
+
+    Returns:
+        Metrics in percent, and the rows with these scores' "AP", None without positives.
+    """
+    precisions = (100 * average_precision(scores, targets)).tolist()
+    rows = [
+        {**row, "AP": None if value != value else value}
+        for row, value in zip(per_class, precisions, strict=True)
+    ]
+    metrics = {}
+    for name in ("all", *GROUPS):
+        members = [r["AP"] for r in rows if name in ("all", r["group"]) and r["AP"] is not None]
+        if members:
+            metrics["mAP" if name == "all" else f"mAP_{name}"] = sum(members) / len(members)
+    return metrics, rows
+
+
+def combined_result(
+    first: Run, second: Run, weight: float, metrics: dict[str, float], rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """A results.json of the ensemble: what both runs share, and both values where they differ."""
+    result = {}
+    for key in (*RUN_KEYS, "seed"):
+        values = [run.result[key] for run in (first, second)]
+        both = key == "trainer" or values[0] != values[1]
+        result[key] = " + ".join(map(str, values)) if both else values[0]
+    return {
+        **result,
+        "score": f"ensemble, weight {weight:g}",
+        "metrics": metrics,
+        "per_class": rows,
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line, combine, print a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    flag = parser.add_argument
+    flag("runs", nargs=2, type=Path, metavar="RUN", help="output folders of two runs")
+    flag("--weight", type=float, default=0.5, help="share of the second run, in [0, 1]; 0.5")
+    flag("--output", type=Path, metavar="DIR", help="write results.json there")
+    args = parser.parse_args(arguments)
+    if not 0 <= args.weight <= 1:
+        parser.error(f"--weight must be in [0, 1], got {args.weight:g}")
+    try:
+        first, second = map(load_run, args.runs)
+        check_alike(first, second)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    both = first.scores.lerp(second.scores, args.weight)
+    table = []
+    columns = ["mAP", *(f"mAP_{group}" for group in GROUPS)]
+    named = [(args.runs[0], first.scores), (args.runs[1], second.scores), ("both", both)]
+    for name, scores in named:  # "both" comes last and is what is written
+        metrics, rows = evaluate(scores, first.targets, first.result["per_class"])
+        table.append([str(name), *map(metrics.get, columns)])
+    print(tabulate(table, headers=["mAP", "all", *GROUPS], floatfmt=".2f", missingval="-"))
+    if args.output:
+        result = combined_result(first, second, args.weight, metrics, rows)
+        text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_whole(args.output / "results.json", lambda file: file.write(text.encode()))
+        print(f"Results written to {args.output / 'results.json'}")
+
+
+if __name__ == "__main__":
+    main()
