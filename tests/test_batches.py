@@ -76,6 +76,11 @@ def test_texts_cannot_train_an_image_tower(build):
         build("FinetuneCLIP", *TEXTS)
 
 
+def test_texts_have_no_augmented_views(build):
+    with pytest.raises(ValueError, match="CACHE_VIEWS is for images"):
+        build("CoOp", *TEXTS, "DATALOADER.CACHE_VIEWS", 4)
+
+
 class TestRegions:
     def test_weight_zero_is_clip_itself(self, build):
         plain, none = build("ZeroshotCLIP"), build("CoOp", "TRAINER.COOP.REGION_WEIGHT", 0.0)

@@ -277,6 +277,11 @@ class PromptTrainer(Batches):
         with threads(step_threads(self.clip, self.device)):
             super().run_epoch()
 
+    def test(self, split: str | None = None) -> float:
+        """The evaluation, on as many threads as the model is worth."""
+        with threads(step_threads(self.clip, self.device)):
+            return super().test(split)
+
     @torch.no_grad()
     def _mean_cosine(self) -> Tensor:
         """Mean over the first batches of images and all classes: a scalar."""

@@ -68,6 +68,8 @@ class Batches(LifeCycle):
         if cfg.INPUT.NO_TRANSFORM:
             raise ValueError("INPUT.NO_TRANSFORM True leaves no tensors to encode; set it False.")
         check_transforms(cfg.INPUT, AVAI_CHOICES)
+        if cfg.DATASET.TEXT_AS_IMAGE and cfg.DATALOADER.CACHE_VIEWS:
+            raise ValueError("DATALOADER.CACHE_VIEWS is for images; texts have one view. Set it 0.")
         if cfg.DATASET.TEXT_AS_IMAGE and self.encoder_trains:
             raise ValueError(
                 f"{cfg.TRAINER.NAME} trains the image tower, and captions hold no images; set "
