@@ -14,12 +14,20 @@ from modeling.views import Views
 
 
 class Cache(Protocol):
-    """What can answer draws with a batch."""
+    """What can answer draws with a batch; labels lie on the device that trains."""
+
+    labels: Tensor
 
     def __len__(self) -> int: ...
 
-    def batch(self, draws: Sequence[Draw]) -> dict[str, Any]:
-        """The batch that decoding these draws would lead to."""
+    def batch(self, draws: Sequence[Draw], drawn: Tensor) -> dict[str, Any]:
+        """The batch that decoding these draws would lead to; `drawn` are `written_out` there."""
+
+
+def written_out(draws: Sequence[Draw], device: torch.device) -> Tensor:
+    """Index, view and seed of draws on a device: int64 [3, B]."""
+    rows = [(draw.index, draw.view, draw.seed) for draw in draws]
+    return torch.tensor(rows).t().to(device, non_blocking=True)  # [3, B]
 
 
 class FeatureCache:
@@ -45,30 +53,35 @@ class FeatureCache:
     def __len__(self) -> int:
         return self.views.global_features.shape[1]
 
-    def batch(self, draws: Sequence[Draw]) -> dict[str, Any]:
-        """The batch that decoding and encoding these draws would lead to; features in fp32."""
-        index = torch.tensor([draw.index for draw in draws])
-        view = torch.tensor([draw.view for draw in draws])
-        rows = view * len(self) + index
-        device = self.views.global_features.device
+    def batch(self, draws: Sequence[Draw], drawn: Tensor) -> dict[str, Any]:
+        """The batch that decoding and encoding these draws would lead to; features in fp32.
 
-        def pick(stack: Tensor | None) -> Tensor | None:
-            if stack is None:
-                return None
-            return stack.flatten(0, 1)[rows.to(stack.device)].to(device)  # [B, ...]
-
-        local_features = pick(self.views.local_features)
+        Args:
+            draws: of B examples.
+            drawn: the same, `written_out` on the device that trains.
+        """
+        local_features = self._pick(self.views.local_features, draws, drawn)
+        index, _, seed = drawn
         return {
             "views": Views(
-                pick(self.views.global_features),
+                self._pick(self.views.global_features, draws, drawn),
                 None if local_features is None else local_features.float(),
-                pick(self.views.mask),
+                self._pick(self.views.mask, draws, drawn),
             ),
-            "label": self.labels[index.to(self.labels.device)],
+            "label": self.labels[index],
             "index": index,
-            "draw": torch.tensor([draw.seed for draw in draws]),
+            "draw": seed,
             "impath": [self.impaths[draw.index] for draw in draws],
         }
+
+    def _pick(self, stack: Tensor | None, draws: Sequence[Draw], drawn: Tensor) -> Tensor | None:
+        """Rows [B, ...] of a tensor [V, N, ...], on the device that trains."""
+        if stack is None:
+            return None
+        if stack.device != drawn.device:  # in the CPU's memory, where asking the GPU would wait
+            return self._pick(stack, draws, written_out(draws, stack.device)).to(drawn.device)
+        index, view, _ = drawn
+        return stack.flatten(0, 1)[view * len(self) + index]
 
 
 def stack_views(views: Sequence[Views]) -> Views:
@@ -115,6 +128,13 @@ class CachedLoader:
         return len(self.plan)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        cache = self.cache
-        for draws in self.plan:
-            yield cache.batch(draws)
+        yield from batches(self.cache, self.plan)
+
+
+def batches(cache: Cache, plan: Sampler[list[Draw]]) -> Iterator[dict[str, Any]]:
+    """An epoch's batches; its draws go to the device at once, so that no batch waits for a copy."""
+    epoch = list(plan)
+    drawn = written_out([draw for draws in epoch for draw in draws], cache.labels.device)  # [3, N]
+    parts = drawn.split([len(draws) for draws in epoch], dim=1)
+    for draws, part in zip(epoch, parts, strict=True):
+        yield cache.batch(draws, part)

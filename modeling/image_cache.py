@@ -73,17 +73,15 @@ class ImageCache:
         print(f"Decoded {len(images):,} {title} images in {seconds:.1f} s")
         return cls(pixels, finish, images.labels().to(device), images.paths())
 
-    def batch(self, draws: Sequence[Draw]) -> dict[str, Any]:
-        """The batch that decoding these draws would lead to."""
-        index = torch.tensor([draw.index for draw in draws])
-        rows = index.to(self.pixels.device)
-        flipped = torch.tensor([draw.view == FLIPPED for draw in draws]).to(rows.device)
-        pixels = self.pixels[rows]  # [B, 3, H, W]
+    def batch(self, draws: Sequence[Draw], drawn: Tensor) -> dict[str, Any]:
+        """The batch that decoding these draws would lead to; see `FeatureCache.batch`."""
+        index, view, seed = drawn
+        pixels, flipped = self.pixels[index], (view == FLIPPED)[:, None, None, None]
         return {
-            "img": self.finish(torch.where(flipped[:, None, None, None], pixels.flip(-1), pixels)),
-            "label": self.labels[rows],
+            "img": self.finish(torch.where(flipped, pixels.flip(-1), pixels)),  # [B, 3, H, W]
+            "label": self.labels[index],
             "index": index,
-            "draw": torch.tensor([draw.seed for draw in draws]),
+            "draw": seed,
             "impath": [self.impaths[draw.index] for draw in draws],
         }
 

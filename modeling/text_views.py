@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from modeling.data_path import Draw, EpochPlan
-from modeling.feature_cache import FeatureCache
+from modeling.feature_cache import FeatureCache, batches
 from modeling.tokenizer import end_positions, tokenize_captions
 from modeling.views import Views, join
 
@@ -51,9 +51,10 @@ class TextLoader:
         return len(self.plan)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        cache = self.cache
-        for draws in self.plan:
-            yield self._encoded(draws) if cache is None else cache.batch(draws)
+        if self.cache is None:
+            yield from map(self._encoded, self.plan)
+        else:
+            yield from batches(self.cache, self.plan)
 
     @cached_property
     def cache(self) -> FeatureCache | None:

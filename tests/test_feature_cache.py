@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from modeling.data_path import Draw, InOrder
-from modeling.feature_cache import CachedLoader, FeatureCache, stack_views
+from modeling.feature_cache import CachedLoader, FeatureCache, stack_views, written_out
 from modeling.views import Views
 
+CPU = torch.device("cpu")
 N, C, D, R = 5, 3, 8, 4
 PATHS = [f"{i}.png" for i in range(N)]
 DRAWS = [Draw(4, 1, 7), Draw(0, 0, 8), Draw(4, 0, 9), Draw(2, 1, 10)]
@@ -32,7 +33,7 @@ def some_views(count, local=False, mask=False):
 @pytest.mark.parametrize("count", [2, 3])
 def test_batches_hold_what_the_draws_name(count, local, mask):
     views, labels = some_views(count, local, mask), torch.rand(N, C)
-    batch = FeatureCache(views, labels, PATHS).batch(DRAWS)
+    batch = FeatureCache(views, labels, PATHS).batch(DRAWS, written_out(DRAWS, CPU))
     for row, draw in enumerate(DRAWS):  # the slow twin: one by one
         source = views[draw.view]
         assert torch.equal(batch["views"].global_features[row], source.global_features[draw.index])
@@ -54,7 +55,8 @@ def test_stacked_views_are_taken_as_they_are():
         FeatureCache(given, torch.zeros(N, C), PATHS) for given in (views, stack_views(views))
     )
     assert len(stacked) == N
-    one, other = listed.batch(DRAWS)["views"], stacked.batch(DRAWS)["views"]
+    drawn = written_out(DRAWS, CPU)
+    one, other = (cache.batch(DRAWS, drawn)["views"] for cache in (listed, stacked))
     assert torch.equal(one.global_features, other.global_features)
     assert torch.equal(one.local_features, other.local_features)
 
@@ -68,8 +70,9 @@ def test_a_single_view_is_not_copied():
 
 def test_a_view_that_is_not_there_is_an_error():
     cache = FeatureCache(some_views(1), torch.zeros(N, C), PATHS)
+    draws = [Draw(0, view=1)]
     with pytest.raises(IndexError):
-        cache.batch([Draw(0, view=1)])
+        cache.batch(draws, written_out(draws, CPU))
 
 
 class TestCachedLoader:

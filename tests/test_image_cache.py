@@ -6,6 +6,7 @@ from torch.utils.data import DataLoader
 
 from modeling import image_cache
 from modeling.data_path import EpochPlan, ImageDataset
+from modeling.feature_cache import written_out
 from modeling.image_cache import ImageCache, PictureMemory, RememberingLoader
 from modeling.transforms import augmenting_transform, fixed_transform, split_at_pixels
 from tests.small_pictures import SIZE, read, write_pictures
@@ -41,7 +42,7 @@ class TestImageCache:
         plan = EpochPlan(SIZE, 4, seed=1, flip=0.5)
         loader = DataLoader(ImageDataset(pictures, read, transform), batch_sampler=plan)
         for draws, expected in zip(plan, loader, strict=True):
-            batch = cache.batch(draws)
+            batch = cache.batch(draws, written_out(draws, CPU))
             assert torch.equal(batch["img"], expected["img"])
             for name in ("label", "index", "draw"):
                 assert torch.equal(batch[name], expected[name])
@@ -52,7 +53,7 @@ class TestImageCache:
         to_pixels, finish = split_at_pixels(fixed_transform((8, 8), "squash", "bicubic", MEAN, STD))
         cache = ImageCache.build(ImageDataset(pictures, count, to_pixels), finish, 4, CPU, "test")
         for draws in EpochPlan(SIZE, 4, seed=1):
-            cache.batch(draws)
+            cache.batch(draws, written_out(draws, CPU))
         assert sorted(count.paths) == sorted([p.impath for p in pictures] + [pictures[0].impath])
 
 
