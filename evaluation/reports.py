@@ -49,6 +49,7 @@ def write_results(
     metrics: Mapping[str, float],
     config_text: str,
     seconds: float | None = None,
+    spent: Mapping[str, float] | None = None,
     extra_versions: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write results.json after an evaluation; whole or not at all.
@@ -66,6 +67,7 @@ def write_results(
         metrics: what ``evaluator.evaluate()`` returned.
         config_text: the whole config; only its SHA256 is written.
         seconds: wall-clock time of the whole run; None if it was not one piece.
+        spent: seconds of its parts, "caching" (decoding and encoding once) and "training".
         extra_versions: more libraries to name beside python, torch, torchvision, numpy and dassl.
 
     Returns:
@@ -87,6 +89,7 @@ def write_results(
         "epoch": epoch,
         "selection": selection,
         "seconds": seconds,
+        "seconds_spent": dict(spent or {}),
         "threshold": (
             {"value": evaluator.threshold, "of": evaluator.threshold_space} if ranks else None
         ),

@@ -15,7 +15,7 @@ from evaluation.evaluator import GROUPS
 from evaluation.intervals import confidence
 from evaluation.reports import RUN_KEYS, runs_by_method
 
-__all__ = ["class_table", "method_labels", "results_table", "summarise"]
+__all__ = ["class_table", "method_labels", "results_table", "summarise", "time_spent"]
 
 METRICS = {"all": "mAP", **{group: f"mAP_{group}" for group in GROUPS}}
 SINGLE_LABEL = {"accuracy": "accuracy", "macro F1": "macro_f1"}  # of Dassl's own evaluator
@@ -118,6 +118,21 @@ def summarise(runs: Sequence[Run]) -> dict[str, str]:
         name: _text(_cell([run["metrics"].get(key) for run in runs]), "std")
         for name, key in METRICS.items()
     }
+
+
+def time_spent(results: Sequence[Run]) -> str:
+    """One line: the seconds of runs that were timed, and what they went into; may be empty."""
+    timed = [run for run in results if run.get("seconds")]
+    if not timed:
+        return ""
+    total = sum(run["seconds"] for run in timed)
+    parts = {
+        part: sum(run.get("seconds_spent", {}).get(part, 0.0) for run in timed)
+        for part in ("caching", "training")
+    }
+    shares = ", ".join(f"{part} {seconds:.0f}" for part, seconds in parts.items())
+    rest = total - sum(parts.values())
+    return f"{total:.0f} in {len(timed)} runs: {shares}, start-up and evaluation {rest:.0f}"
 
 
 def method_labels(methods: Mapping[tuple, Sequence[Run]]) -> list[str]:

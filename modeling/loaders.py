@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import get_start_method
@@ -24,7 +25,7 @@ from modeling.data_path import (
     Item,
 )
 from modeling.decoding import decoded, in_order
-from modeling.feature_cache import CachedLoader, FeatureCache
+from modeling.feature_cache import Cache, CachedLoader, FeatureCache
 from modeling.feature_files import Put
 from modeling.feature_key import pictures_key
 from modeling.feature_store import FeatureStore, in_memory
@@ -56,6 +57,7 @@ class ViewLoaders:
         cache: one of `CACHES`.
         encoder_trains: whether `encode` changes from step to step.
         store: where features are kept for later runs; None keeps them for this run alone.
+        seconds: spent so far on making and loading caches.
     """
 
     encode: Callable[[Tensor], Views]
@@ -66,6 +68,7 @@ class ViewLoaders:
     cache: str = "auto"
     encoder_trains: bool = False
     store: FeatureStore | None = None
+    seconds: float = field(default=0.0, init=False)
     _trained: dict[tuple[int, int], CachedLoader] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -111,7 +114,7 @@ class ViewLoaders:
             read = PictureMemory(self.read)
         images = ImageDataset(items, read, transform, augmented=True)
         if kind == "features":
-            return CachedLoader(lambda: self._drawn_features(images, plan.views), plan)
+            return self._cached(lambda: self._drawn_features(images, plan.views), plan)
         if plan.views:
             raise ValueError(
                 f"DATALOADER.CACHE_VIEWS {plan.views} draws among cached features, and none are "
@@ -165,18 +168,27 @@ class ViewLoaders:
         to_pixels, finish = split_at_pixels(images.transform)
         pixels = ImageDataset(images.items, self.read, to_pixels)
         if kind == "features":
-            return CachedLoader(
+            return self._cached(
                 lambda: self._fixed_features(images, pixels, finish, title, views), plan
             )
         if kind == "images":
             room = len(pixels) * pixels[Draw(0)]["img"].nbytes
             if room <= ROOM:
                 batch, device = self.encode_batch, self.device
-                return CachedLoader(
+                return self._cached(
                     lambda: ImageCache.build(pixels, finish, batch, device, title), plan
                 )
             print(f"Decoding in every step: {len(pixels):,} {title} images take {gib(room)}.")
         return self._decode(images, plan, keep_workers=isinstance(plan, EpochPlan))
+
+    def _cached(self, make: Callable[[], Cache], plan: EpochPlan | InOrder) -> CachedLoader:
+        def timed() -> Cache:
+            start = time.perf_counter()
+            cache = make()
+            self.seconds += time.perf_counter() - start
+            return cache
+
+        return CachedLoader(timed, plan)
 
     def _decode(
         self, images: ImageDataset, plan: EpochPlan | InOrder, keep_workers: bool = False

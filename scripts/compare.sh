@@ -119,9 +119,9 @@ results=()
 for trainer in $trainers; do
     results+=("$output/$dataset/$trainer/$variant"/seed*/results.json)
 done
-((${#results[@]} == 0)) || "$PYTHON" scripts/parse_results.py "${results[@]}" || failed=1
+((${#results[@]} == 0)) || "$PYTHON" scripts/parse_results.py --seconds "${results[@]}" || failed=1
 cat <<END
-Seconds: set-up ${lmpt_setup_seconds:-0}, all runs $((SECONDS - started)).
+Set-up took ${lmpt_setup_seconds:-0} s, all runs $((SECONDS - started)) s.
 Curves:  $PYTHON -m tensorboard.main --logdir $output/$dataset
 Results: $output/$dataset/<trainer>/$variant/seed<k>/results.json
 END

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from evaluation.plots import plot_frequency_ap
 from evaluation.reports import load_results
-from evaluation.tables import TABLE_FORMATS, class_table, results_table
+from evaluation.tables import TABLE_FORMATS, class_table, results_table, time_spent
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     flag("--ci95", action="store_true", help="95%% confidence intervals, not deviations")
     flag("--per-class", action="store_true", help="a row for each class, a column for each method")
     flag("--metrics", nargs="+", metavar="NAME", help="of results.json, e.g. mAP_softmax CF1 OF1")
+    flag("--seconds", action="store_true", help="also what the runs' time went into")
     flag("--plot", metavar="PNG", help="also draw AP against training counts")
     args = parser.parse_args(argv)
     if args.per_class and args.metrics:
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(class_table(results, args.format, spread))
         else:
             print(results_table(results, args.format, spread, args.metrics))
+        if args.seconds:
+            print(f"Seconds: {time_spent(results) or 'not known'}.")
         if args.plot:
             plot_frequency_ap(results, args.plot)  # needs matplotlib
             print(f"Plotted to {args.plot}")

@@ -6,7 +6,7 @@ import io
 import pytest
 
 from evaluation.reports import runs_by_method
-from evaluation.tables import class_table, method_labels, results_table, summarise
+from evaluation.tables import class_table, method_labels, results_table, summarise, time_spent
 
 
 def make_result(trainer="LMPT", seed=1, mean_ap=80.0, **changes):
@@ -165,3 +165,14 @@ def test_table_errors(table):
         table([make_result()], spread="iqr")
     with pytest.raises(ValueError, match="at least one result"):
         table([])
+
+
+def test_time_is_split_into_its_parts():
+    spent = {"caching": 10.0, "training": 50.0}
+    runs = [
+        make_result(seed=1, seconds=100.0, seconds_spent=spent),
+        make_result(seed=2, seconds=60.0, seconds_spent={"training": 40.0}),
+        make_result(seed=3, seconds=None),  # resumed
+    ]
+    assert time_spent(runs) == "160 in 2 runs: caching 10, training 90, start-up and evaluation 60"
+    assert time_spent(runs[2:]) == ""

@@ -97,7 +97,7 @@ class Batches(LifeCycle):
         self.classnames = dataset.classnames
         self.check_validation(bool(dataset.val))
         self._read_supervision()
-        loaders = ViewLoaders(
+        loaders = self.loaders = ViewLoaders(
             encode=self.encode_images,
             read=read_picture,
             device=self.device,
@@ -194,6 +194,10 @@ class Batches(LifeCycle):
             with torch.set_grad_enabled(learning):
                 views = self.encode_images(batch["img"].to(self.device, non_blocking=True))
         return views
+
+    def seconds_spent(self) -> dict[str, float]:
+        """Seconds of making caches, and of training."""
+        return {"caching": self.loaders.seconds, **super().seconds_spent()}
 
     def before_epoch(self) -> None:
         """Draw this epoch's order and views."""

@@ -52,6 +52,7 @@ class LifeCycle(TrainerX):
 
     def __init__(self, cfg: CfgNode) -> None:
         self._born = time.time()
+        self._training_seconds = 0.0
         self.weights_epoch = 0
         self._resume_point: Path | None = None
         super().__init__(cfg)
@@ -134,6 +135,11 @@ class LifeCycle(TrainerX):
                     self.write_scalar(f"train/{name}", mean, step)
                 self.write_scalar("train/lr", rate, step)
             asked = time.time()
+        self._training_seconds += time.time() - started
+
+    def seconds_spent(self) -> dict[str, float]:
+        """Seconds of parts of the run, for its results."""
+        return {"training": self._training_seconds}
 
     def _report(self, losses: str, rate: float, seconds: float, waited: float) -> None:
         """Dassl's line of a step; tools parse it. Times are averages since the epoch began."""
@@ -266,6 +272,7 @@ class LifeCycle(TrainerX):
             metrics=metrics,
             config_text=cfg.dump(),
             seconds=None if resumed else time.time() - self._born,
+            spent=self.seconds_spent(),
         )
         if cfg.TEST.SAVE_SCORES:
             # Those of the training images are what an ensemble may be fitted or scaled on.
