@@ -35,7 +35,9 @@ def plot_frequency_ap(results: Sequence[Mapping[str, Any]], path: str | Path) ->
     if len(shared) != 1:
         raise ValueError(f"expected one data set, split and score space, got {sorted(shared)}")
     if len(methods) > len(MARKERS):
-        raise ValueError(f"expected at most {len(MARKERS)} methods, got {len(methods)}")
+        raise ValueError(
+            f"a plot shows at most {len(MARKERS)} methods, got {len(methods)}: name fewer folders"
+        )
     if any(row["train_count"] is None for r in results for row in r["per_class"]):
         raise ValueError("expected a training count of every class; call describe_classes() first")
 
