@@ -104,8 +104,9 @@ def build_loss(
         if option not in allowed:
             raise ValueError(f"loss {name!r} has no option {option!r}: {nearest(option, allowed)}")
     counts = torch.as_tensor(class_counts, dtype=torch.float32)
-    check_num_train(counts.cpu(), num_train)
     available = {"class_counts": counts, "num_train": num_train}
     accepted = inspect.signature(LOSSES[name]).parameters
+    if "num_train" in accepted:
+        check_num_train(counts.cpu(), num_train)
     bound = {k: v for k, v in available.items() if k in accepted}
     return partial(LOSSES[name], **bound, **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from losses._common import prepare, reduce_entries
+from losses._common import answer_logits, factors_of, prepare, reduce_entries
 
 
 def asymmetric_loss(
@@ -53,9 +53,8 @@ def asymmetric_loss(
         raise ValueError(f"eps must be positive, got {eps}: it keeps the logarithm finite.")
     logits, present, known = prepare(logits, targets)
     # 1 - p is sigmoid(-z): the subtraction would round to 0 from z = 17 on.
-    confidence = torch.where(
-        present, torch.sigmoid(logits), (torch.sigmoid(-logits) + clip).clamp(max=1.0)
-    )
+    margins = factors_of(present, 0.0, clip, logits)
+    confidence = (torch.sigmoid(answer_logits(logits, present)) + margins).clamp(max=1.0)
     # The floor keeps the slope of the power finite for exponents below 1.
     mistake = (1.0 - confidence).clamp(min=eps)
     if detach_focal:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from losses._common import (
     Counts,
+    answer_logits,
     check_choice,
     masked_mean,
     prepare,
@@ -116,7 +117,7 @@ def class_specific_embedding_loss(
     if sign == "hinge":
         entries = torch.where(present, distance, F.relu(margins - distance))
     else:
-        entries = F.relu(margins - torch.where(present, distance, -distance))
+        entries = F.relu(margins - answer_logits(distance, present))
     entries = weights * entries
     if reduction == "mean":
         return masked_mean(entries, known)

@@ -21,6 +21,7 @@ from losses._common import (
     as_counts,
     check_choice,
     cross_entropy,
+    factors_of,
     masked_mean,
     prepare,
     reduce_entries,
@@ -51,7 +52,11 @@ def rebalance_weights(
         mu: ratio at which the sigmoid is one half.
     """
     present, _ = split_targets(targets)
-    inverse = as_counts(class_counts, present).reciprocal()
+    return _rebalance(present, as_counts(class_counts, present), alpha, beta, mu)
+
+
+def _rebalance(present: Tensor, counts: Tensor, alpha: float, beta: float, mu: float) -> Tensor:
+    inverse = counts.reciprocal()
     # The floor is far below 1/n of any data set; it keeps the ratio finite without a present class.
     image_rate = (present * inverse).sum(dim=1, keepdim=True).clamp(min=1e-12)  # [B, 1]
     return alpha + torch.sigmoid(beta * (inverse / image_rate - mu))
@@ -77,7 +82,7 @@ def class_bias(
     check_num_train(counts, num_train)
     # Without both bounds a class in no image, or in every image, has an infinite bias.
     counts = counts.clamp(min=1.0, max=num_train - 1.0)
-    return -kappa * torch.log(num_train / counts - 1.0) / divisor
+    return kappa / divisor * torch.logit(counts / num_train)
 
 
 def check_num_train(class_counts: Tensor, num_train: int) -> None:
@@ -102,10 +107,8 @@ def tolerate_negatives(
     Returns:
         Logits of the true answers [B, C] and the factors [B, C] of their losses.
     """
-    shifted = logits + bias
-    answers = torch.where(present, shifted, -neg_scale * shifted)
-    factors = torch.ones_like(answers).masked_fill(~present, 1.0 / neg_scale)
-    return answers, factors
+    answers = (logits + bias) * factors_of(present, 1.0, -neg_scale, logits)
+    return answers, factors_of(present, 1.0, 1.0 / neg_scale, logits)
 
 
 def distribution_balanced_loss(
@@ -157,22 +160,24 @@ def distribution_balanced_loss(
     _check_variant(variant, focal, reduction)
     logits, present, known = prepare(logits, targets)
     counts = as_counts(class_counts, logits)
-    answers, factors = answer_logits(logits, present), torch.ones_like(logits)
     if negative_tolerant:
         bias = class_bias(counts, num_train, init_bias, 1.0 if variant == "paper" else neg_scale)
         answers, factors = tolerate_negatives(logits, present, bias, neg_scale)
+    else:
+        answers, factors = answer_logits(logits, present), torch.ones_like(logits)
     if rebalance:
-        factors = factors * rebalance_weights(present, counts, alpha, beta, mu)
-    entries = loss_weight * factors * cross_entropy(answers)
+        factors = factors * _rebalance(present, counts, alpha, beta, mu)
+    costs = cross_entropy(answers)
+    factors = factors * (loss_weight * balance if focal else loss_weight)
     if focal and variant == "lmpt":
-        return balance * _batch_focus(answers, known, focal_gamma) * masked_mean(entries, known)
+        return _batch_focus(costs, known, focal_gamma) * masked_mean(factors * costs, known)
     if focal:
-        entries = balance * focal_modulation(answers, focal_gamma) * entries
-    return reduce_entries(entries, known, reduction)
+        factors = factors * focal_modulation(answers, focal_gamma)
+    return reduce_entries(factors * costs, known, reduction)
 
 
-def _batch_focus(answers: Tensor, known: Tensor, gamma: float) -> Tensor:
-    mistake = -torch.expm1(-masked_mean(cross_entropy(answers), known))
+def _batch_focus(costs: Tensor, known: Tensor, gamma: float) -> Tensor:
+    mistake = -torch.expm1(-masked_mean(costs, known))
     # The floor keeps the slope of the power finite for exponents below 1.
     return mistake.clamp(min=1e-12).pow(gamma)
 

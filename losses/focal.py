@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from losses._common import answer_logits, cross_entropy, prepare, reduce_entries
+from losses._common import answer_logits, cross_entropy, prepare, reduce_entries, softplus
 
 
 def binary_cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
@@ -37,7 +37,7 @@ def focal_modulation(answers: Tensor, gamma: float) -> Tensor:
     The power is taken in log space: a plain ``pow`` has an infinite slope where p_t rounds to 1
     and gamma is below 1, which turns the gradient into NaN.
     """
-    return torch.exp(-gamma * cross_entropy(-answers))
+    return torch.exp(-gamma * softplus(answers))
 
 
 def focal_loss(

@@ -42,19 +42,19 @@ def aligned_distance(
             f"{list(caption_embeddings.shape)} and {list(contexts.shape)}: cut both to the same "
             "positions."
         )
-    if mask is None:
-        mask = caption_embeddings.new_ones(caption_embeddings.shape[:2], dtype=torch.bool)
-    elif mask.shape != caption_embeddings.shape[:2]:
+    if mask is not None and mask.shape != caption_embeddings.shape[:2]:
         raise ValueError(
             f"mask must be [B, P] = {list(caption_embeddings.shape[:2])}, got {list(mask.shape)}."
         )
     captions = caption_embeddings.to(_at_least_float32(contexts).dtype)
+    if mask is None:
+        valid = captions.shape[1]
+        distance = valid - _cosine_sum(captions, contexts)  # [B, C]
+        return distance if reduce == "sum" or valid <= 1 else distance / valid
     captions = captions.masked_fill(~mask.bool()[..., None], 0.0)
-    valid = mask.bool().sum(dim=1, keepdim=True).to(captions.dtype)  # [B, 1]
-    similarity = _cosine_sum(captions, contexts)
-    if reduce == "sum":
-        return valid - similarity
-    return (valid - similarity) / valid.clamp(min=1.0)
+    valid = mask.bool().sum(dim=1, keepdim=True)  # [B, 1]
+    distance = valid - _cosine_sum(captions, contexts)
+    return distance if reduce == "sum" else distance / valid.clamp(min=1)
 
 
 def _cosine_sum(captions: Tensor, contexts: Tensor) -> Tensor:
