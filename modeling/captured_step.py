@@ -8,8 +8,8 @@ works as ever.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,7 +60,13 @@ class CapturedStep:
         record: Callable[[], tuple[Graph, AbstractContextManager]] | None = None,
     ) -> None:
         self.gradients, self.parameters = gradients, list(parameters)
-        self._record = record or _cuda_graph
+        self._record = record or self._cuda_graph
+        on_gpu = any(parameter.is_cuda for parameter in self.parameters)
+        # Autograd accumulates a gradient on the stream that its parameter was first used on, and
+        # libraries keep a workspace for each stream: so steps are tried where they are recorded.
+        self._stream = torch.cuda.Stream() if on_gpu else None
+        # One pool for all graphs: they never run at once, and what outlives a replay is held.
+        self._pool = torch.cuda.graph_pool_handle() if on_gpu else None
         self._seen: dict[tuple, int] = {}
         self._recorded: dict[tuple, _Recorded] = {}
         self.refused = ""
@@ -74,18 +80,22 @@ class CapturedStep:
         for parameter in self.parameters:
             parameter.grad = None  # a recorded step makes them anew, in the graph's own memory
         full = len(self._recorded) >= _MOST_GRAPHS
-        if self.refused or full or self._seen[key] <= _EAGER_FIRST:
+        if self.refused or full:
             return self.gradients(inputs)
+        if self._seen[key] <= _EAGER_FIRST:
+            with self._aside():
+                return self.gradients(inputs)
         return self._capture(key, inputs)
 
     def _capture(self, key: tuple, inputs: dict[str, Tensor]) -> Terms:
         kept = {name: tensor.clone() for name, tensor in inputs.items()}
         try:
             graph, recording = self._record()
-            with recording:
+            with self._aside(), recording:  # a failed recording would leave its stream current
                 terms = self.gradients(kept)
         except RuntimeError as error:
-            self.refused = str(error).strip().partition("\n")[0]
+            cause = error.__context__ or error  # ending a failed recording raises an error, too
+            self.refused = str(cause).strip().partition("\n")[0]
             print(f"Training without a CUDA graph, for recording one failed: {self.refused}")
             return self(inputs)
         gradients = [parameter.grad for parameter in self.parameters]
@@ -100,7 +110,21 @@ class CapturedStep:
             parameter.grad = gradient
         return recorded.terms
 
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Run on the recording stream, in order with what comes before and after."""
+        if self._stream is None:
+            yield
+            return
+        current = torch.cuda.current_stream()
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            yield
+        current.wait_stream(self._stream)
 
-def _cuda_graph() -> tuple[Graph, AbstractContextManager]:
-    graph = torch.cuda.CUDAGraph()
-    return graph, torch.cuda.graph(graph)
+    def _cuda_graph(self) -> tuple[Graph, AbstractContextManager]:
+        graph = torch.cuda.CUDAGraph()
+        # Other threads go on as they like: one that pins a loader's batches would end a recording
+        # in the "global" mode.
+        mode = "thread_local"
+        return graph, torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode=mode)

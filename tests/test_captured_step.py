@@ -187,3 +187,30 @@ def test_a_captured_run_equals_an_eager_one(name, tmp_path, monkeypatch, no_env_
     assert torch.equal(contexts(tmp_path / "eager"), contexts(tmp_path / "captured"))
     found = [results(tmp_path / folder)["metrics"] for folder in ("eager", "captured")]
     assert found[0] == found[1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "amp"])
+@pytest.mark.parametrize("name", ["CoOp", "CoCoOp", "LMPT", "DualCoOp", "PVLR"])
+def test_a_graph_trains_what_eager_steps_train(name, precision, tmp_path, capsys, no_env_info):
+    import train
+    from tests.small_set import arguments, write_set
+
+    write_set(tmp_path / "data")
+    trained = []
+    for graph in (False, True):
+        keys = {
+            f"TRAINER.{name.upper()}.PREC": precision,
+            "TRAIN.CUDA_GRAPH": graph,
+            "OPTIM.MAX_EPOCH": 6,  # a last batch is recorded in the fourth epoch
+        }
+        words = [str(word) for pair in keys.items() for word in pair]
+        out = tmp_path / str(graph)
+        train.main(arguments(tmp_path / "data", name, out, *words))
+        folder = out / "prompt_learner"
+        path = folder / (folder / "checkpoint").read_text().strip()
+        trained.append(torch.load(path, weights_only=True)["state_dict"])
+    assert "without a CUDA graph" not in capsys.readouterr().out
+    tolerance = 1e-4 if precision == "fp32" else 2e-2
+    eager, recorded = ({k: v.cpu() for k, v in state.items()} for state in trained)
+    torch.testing.assert_close(recorded, eager, rtol=tolerance, atol=tolerance)

@@ -14,6 +14,7 @@ from modeling.tokenizer import tokenize_captions
 from modeling.views import Views
 from tests.small_clip import RESOLUTION, random_clip
 from tests.small_set import arguments, results, write_set
+from tests.small_trainer import build
 from trainers.tai_dpt import TaIDPT
 
 from losses import ranking_loss  # isort: skip
@@ -192,3 +193,11 @@ class TestRuns:
         words = ("DATASET.TEXT_AS_IMAGE", "True", "TRAINER.TAIDPT.REGION_WEIGHT", "1.5")
         with pytest.raises(ValueError, match=r"must be in \[0, 1\], got 1.5"):
             train.main(arguments(tmp_path, "TaIDPT", tmp_path / "out", *words))
+
+
+def test_texts_are_encoded_before_the_first_epoch(tmp_path, no_env_info):
+    write_set(tmp_path)
+    trainer = build(tmp_path, "TaIDPT", tmp_path / "out", "DATASET.TEXT_AS_IMAGE", True)
+    trainer.before_train()
+    trainer.close_writer()
+    assert len(vars(trainer.train_loader_x)["cache"]) == len(trainer.train_targets)

@@ -21,6 +21,7 @@ from modeling.logit_affine import LogitAffine
 from modeling.precision import Precision
 from modeling.prompt_learner import PromptLearner
 from modeling.text_encoder import TextEncoder
+from modeling.text_views import TextLoader
 from modeling.threads import step_threads, threads
 from modeling.views import Views
 from trainers.batches import Batches
@@ -269,7 +270,7 @@ class PromptTrainer(Batches):
         if self.affine.waits_for_mean:
             self.affine.centre(self._mean_cosine())
         super().before_train()
-        if isinstance(self.train_loader_x, CachedLoader):
+        if isinstance(self.train_loader_x, (CachedLoader, TextLoader)):
             _ = self.train_loader_x.cache  # made now, with all threads
 
     def run_epoch(self) -> None:

@@ -33,13 +33,10 @@ class TaIDPT(PromptTrainer):
     """TaI-DPT: a global and a local prompt, learnt from captions alone."""
 
     def check_cfg(self, cfg: CfgNode) -> None:
-        """Refuse to train on images, and a share outside [0, 1]."""
+        """Refuse to train on images."""
         super().check_cfg(cfg)
         if not cfg.DATASET.TEXT_AS_IMAGE:
             raise ValueError("TaIDPT is trained on captions. Add: DATASET.TEXT_AS_IMAGE True")
-        weight = cfg.TRAINER.TAIDPT.REGION_WEIGHT
-        if not 0 <= weight <= 1:
-            raise ValueError(f"TRAINER.TAIDPT.REGION_WEIGHT must be in [0, 1], got {weight}.")
 
     @property
     def roles(self) -> tuple[str, ...]:
