@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from multiprocessing import get_start_method
 from typing import Any
 
@@ -40,6 +41,7 @@ CACHES = {
     "images": "each picture is decoded once, and encoded in every step",
     "off": "decoded and encoded in every step",
 }
+_CPU_BATCH = 8  # pictures a forward pass on a CPU
 _ROWS = 512  # cached features an evaluation step: few launches, and regions of them still fit
 Shown = tuple[int, int, Tensor]  # view, first image, pictures [B, 3, H, W] on the device
 
@@ -264,7 +266,9 @@ class ViewLoaders:
         """Views of all pictures, in order.
 
         On a CPU each core encodes a batch of its own: cores that share the work on one batch wait
-        for each other many times a batch, and for long where the machine has other work, too.
+        for each other many times a batch, and for long where the machine has other work, too. It
+        passes a few pictures at a time, whose activations fit the caches: with a ViT-B/16 twice as
+        many a second as 64 at once.
         """
 
         def encode(job: Shown) -> tuple[int, int, Views]:
@@ -275,6 +279,11 @@ class ViewLoaders:
         if self.device.type != "cpu":
             yield from map(encode, jobs)
             return
-        count = torch.get_num_threads()
+        few = (
+            (view, first + at, part)
+            for view, first, pictures in jobs
+            for at, part in zip(count(0, _CPU_BATCH), pictures.split(_CPU_BATCH), strict=False)
+        )
+        cores = torch.get_num_threads()
         with threads(1):
-            yield from in_order(encode, jobs, count, count)
+            yield from in_order(encode, few, cores, cores)
