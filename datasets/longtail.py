@@ -262,7 +262,7 @@ class LongTailDataset(DatasetBase):
             known = known_labels(paths, *amounts)
         rule = f"LABEL_PROPORTION {settings.LABEL_PROPORTION:g}"
         rule += f", {settings.LABEL_MASK or f'seed {seed}'}"
-        self._notes.append(f"{known.mean():.1%} of the training labels are known ({rule})")
+        self._notes.append(f"{known.mean():.1%} of the training images' labels are known ({rule})")
         return known
 
     def _join_captions(

@@ -92,6 +92,9 @@ class ClassAwarePlan(EpochPlan):
         seed: the run's seed.
         flip: probability of the flipped view.
         views: as in `EpochPlan`.
+
+    Raises:
+        ValueError: no image has a class.
     """
 
     per_visit = 3
@@ -107,6 +110,11 @@ class ClassAwarePlan(EpochPlan):
     ) -> None:
         present = np.stack([np.asarray(label) for label in labels]) == 1  # [N, C]
         self.members = [found for column in present.T if len(found := np.flatnonzero(column))]
+        if not self.members:
+            raise ValueError(
+                "TRAINER.SAMPLER class_aware shows the classes in turn, and no training image has "
+                "one. Check the training list, or set it to random."
+            )
         largest = max(len(found) for found in self.members)
         size = max(1, int(self.share * largest * len(self.members)))
         super().__init__(size, batch_size, seed, flip, views)

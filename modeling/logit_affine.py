@@ -7,6 +7,8 @@ mean puts the sigmoids where they can learn. A ranking within a class does not n
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -68,7 +70,7 @@ def _number(scale: str, key: str) -> float:
         value = float(scale)
     except ValueError:
         value = 0.0
-    if value <= 0:
+    if not 0 < value < math.inf:
         raise ValueError(
             f"{key} must be clip, learnt or a number above 0 (learnt:20 is learnt from 20), "
             f"got {scale!r}."

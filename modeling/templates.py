@@ -43,7 +43,7 @@ def read_templates(path: str | os.PathLike[str]) -> list[str]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line without {}, named with its number, or no template at all.
+        ValueError: a line without {}, named with its number, no template at all, or not UTF-8.
     """
     path = OURS if path == "ours" else Path(path).expanduser()
     if not path.is_file():
@@ -51,7 +51,7 @@ def read_templates(path: str | os.PathLike[str]) -> list[str]:
             f"No file of templates at {path.absolute()}. Write one template a line, with {SLOT} "
             "for the class name, or name 'ours'."
         )
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in _text_of(path).splitlines()]
     for number, line in enumerate(lines, 1):
         if line:
             check_template(line, f"{path}, line {number}")
@@ -83,7 +83,7 @@ def read_descriptions(path: str | os.PathLike[str], classnames: Sequence[str]) -
             ', "another sentence"]}'
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(_text_of(path))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}).") from error
     if not isinstance(content, dict):
@@ -104,6 +104,15 @@ def read_descriptions(path: str | os.PathLike[str], classnames: Sequence[str]) -
             "at least one sentence."
         )
     return [found[name] for name in wanted]
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 text (byte {error.start}); save it as such."
+        ) from error
 
 
 def join_and_cut(texts: Sequence[str], characters: int) -> str:

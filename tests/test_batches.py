@@ -89,6 +89,9 @@ class TestRegions:
     @pytest.mark.parametrize("name", ["CoOp", "LMPT", "ZeroshotCLIP"])
     def test_logits_are_a_share_of_pooled_regions(self, name, build):
         node = f"TRAINER.{name.upper()}"
+        for share in (-0.5, 1.5):
+            with pytest.raises(ValueError, match=rf"{node}.REGION_WEIGHT must be in \[0, 1\]"):
+                build(name, f"{node}.REGION_WEIGHT", share)
         trainer = build(name, f"{node}.REGION_WEIGHT", 0.25, f"{node}.REGION_SCALE", 7.0)
         views = trainer.encode_images(torch.rand(2, 3, 32, 32))
         texts = trainer.text_features().detach()

@@ -83,6 +83,10 @@ class TestClassAwarePlan:
         plan = ClassAwarePlan([np.array([1, 0], np.float32)] * 8, 4, 0)
         assert {draw.index for batch in plan for draw in batch} <= set(range(8))
 
+    def test_images_without_any_class_are_refused(self):
+        with pytest.raises(ValueError, match="no training image has one.*set it to random"):
+            ClassAwarePlan([np.zeros(2, np.float32)] * 8, 4, 0)
+
     def test_unknown_samplers_are_refused(self):
         with pytest.raises(ValueError, match="random or class_aware, got 'even'"):
             make_plan("even", self.LABELS, 4, 0, 0.0)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from modeling import feature_files
 from modeling.data_path import Draw
-from modeling.feature_cache import FeatureCache
+from modeling.feature_cache import FeatureCache, written_out
 from modeling.feature_files import CannotStoreError, FeatureFile
 from modeling.views import Views
 
@@ -147,7 +147,9 @@ def test_large_local_features_stay_in_the_file(file, monkeypatch):
     os.replace(other, file.path)
     draws = [Draw(6, 1), Draw(0, 0), Draw(3, 1)]
     batches = [
-        FeatureCache(views, torch.zeros(N, 2), ["x"] * N).batch(draws)["views"]
+        FeatureCache(views, torch.zeros(N, 2), ["x"] * N).batch(draws, written_out(draws, CPU))[
+            "views"
+        ]
         for views in (mapped, in_memory)
     ]
     assert same(*batches) and batches[0].local_features.dtype is torch.float32

@@ -112,11 +112,24 @@ def test_fine_tuning_trains_head_and_image_tower_at_their_rates(make, tmp_path):
     assert again.test() == pytest.approx(trainer.test())
 
 
+def test_an_evaluation_keeps_no_graph_of_the_tower(make):
+    trainer = make("FinetuneCLIP")
+    batch = next(iter(trainer.train_loader_x))
+    assert trainer.parse_batch_train(batch)[0].global_features.requires_grad
+    with torch.no_grad():  # as when TEST.SAVE_SCORES reads the training images
+        assert not trainer.parse_batch_train(batch)[0].global_features.requires_grad
+
+
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_half_precision_weights_are_not_trained(precision, make):
     with pytest.raises(ValueError, match="PREC must be fp32 or amp.*amp is as fast"):
         make("FinetuneCLIP", "TRAINER.FINETUNECLIP.PREC", precision)
     make("LinearProbe", "TRAINER.LINEARPROBE.PREC", precision)
+
+
+def test_the_tower_does_not_learn_uphill(make):
+    with pytest.raises(ValueError, match="ENCODER_LR_MULT must be 0 or more, got -0.1"):
+        make("FinetuneCLIP", "TRAINER.FINETUNECLIP.ENCODER_LR_MULT", -0.1)
 
 
 def test_amp_trains_fp32_weights(make):

@@ -88,6 +88,8 @@ def test_plateau_lowers_the_rate_by_the_validation_images(root, tmp_path):
         (("TEST.FINAL_MODEL", "best_val"), "need validation images"),
         (("OPTIM.LR_SCHEDULER", "plateau", "OPTIM.WARMUP_EPOCH", 0), "need validation images"),
         (("OPTIM.LR_SCHEDULER", "plateau"), "has no warm-up"),
+        (("TEST.SPLIT", "val"), "TEST.SPLIT val need"),
+        (("TEST.SPLIT", "vall"), "TEST.SPLIT must be one of test, val, got 'vall'"),
         (("TEST.FINAL_MODEL", "best"), "FINAL_MODEL must be one of last_step, best_val, best_test"),
     ],
 )
@@ -95,3 +97,30 @@ def test_what_cannot_be_watched_is_refused(more, message, tmp_path):
     write_set(tmp_path)  # without validation images
     with pytest.raises(ValueError, match=message):
         run(tmp_path, tmp_path / "out", *more)
+
+
+def test_the_validation_images_are_reported_on_request(root, tmp_path):
+    assert run(root, tmp_path / "out", "TEST.SPLIT", "val")["split"] == "val"
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_in_a_few_words(root, tmp_path):
+    run(root, tmp_path / "shared")
+    alone = ("--eval-only", "--model-dir", tmp_path / "shared")
+    message = r"ctx: \(16, 64\) there, \(4, 16, 64\) here\nUse the options of its run"
+    with pytest.raises(ValueError, match=message):
+        run(root, tmp_path / "specific", *alone, "TRAINER.COOP.CSC", True)
+    words = [*arguments(root, "DualCoOpPP", tmp_path / "other"), *map(str, alone)]
+    with pytest.raises(ValueError, match=r"ctx: \(16, 64\) there, none here") as refused:
+        train.main(words)
+    assert str(refused.value).count(" here") == 4
+    extra = ("TRAINER.COOP.LOGIT_BIAS", "learnt", "TRAINER.COOP.LOGIT_SCALE", "learnt")
+    with pytest.raises(ValueError, match="affine.offset: none there"):
+        run(root, tmp_path / "biased", *alone, *extra)
+
+
+def test_a_method_that_trains_nothing_loads_nothing(root, tmp_path):
+    train.main(arguments(root, "ZeroshotCLIP", tmp_path / "run"))
+    alone = ("--eval-only", "--model-dir", str(tmp_path / "run"))
+    train.main(arguments(root, "ZeroshotCLIP", tmp_path / "eval", *alone))
+    assert results(tmp_path / "eval")["metrics"] == results(tmp_path / "run")["metrics"]
+    assert "so nothing is loaded" in (tmp_path / "eval" / "log.txt").read_text()

@@ -43,7 +43,9 @@ def test_a_learnt_scale_can_start_anywhere():
     assert affine.log_gain.requires_grad
 
 
-@pytest.mark.parametrize("scale", ["-1", "0", "big", "learnt:", "learnt:-2", "learnt20"])
+@pytest.mark.parametrize(
+    "scale", ["-1", "0", "big", "learnt:", "learnt:-2", "learnt20", "nan", "inf"]
+)
 def test_wrong_scales_are_refused(scale):
     with pytest.raises(ValueError, match="LOGIT_SCALE must be clip, learnt or a number above 0"):
         LogitAffine(100.0, scale)

@@ -109,7 +109,8 @@ def test_partial_labels(cfg):
     for part in ("val", "test"):  # evaluation knows everything
         for item, full in zip(getattr(data, part), getattr(whole, part), strict=True):
             np.testing.assert_array_equal(item.label, full.label)
-    note = f"  {known.mean():.1%} of the training labels are known (LABEL_PROPORTION 0.5, seed 3)"
+    rule = "of the training images' labels are known (LABEL_PROPORTION 0.5, seed 3)"
+    note = f"  {known.mean():.1%} {rule}"
     assert note in data.describe().splitlines()
     per_image = (targets == 1).sum(axis=1)
     assert f"{per_image.mean():.2f} labels per image" in data.describe()

@@ -70,7 +70,7 @@ def finish(folder):
 
 
 def test_every_trainer_has_its_script_and_a_config_of_its_own():
-    named = [re.search(r'"\$\{@:1:2\}" (\w+)', path.read_text())[1] for path in MAINS]
+    named = [re.search(r'"\$\{2-\}" (\w+)', path.read_text())[1] for path in MAINS]
     assert sorted(named) == TRAINERS
     for path in MAINS:
         assert len(path.read_text().splitlines()) <= 6, f"{path} does more than call compare.sh"
@@ -212,6 +212,12 @@ def test_quickstart_is_a_comparison(script):
         ("CoOp", "5"),
         ("LMPT", "5"),
     ]
+
+
+def test_a_methods_script_says_what_it_lacks(script):
+    for words, lacking in (((), "DATASET"), (("voc_lt",), "CFG of CoOp")):
+        done = script("coop/main.sh", *words)
+        assert done.returncode == 2 and f"error: {lacking} must be one of" in done.stderr
 
 
 def test_help_is_the_heading_of_the_file(script):

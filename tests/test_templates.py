@@ -39,7 +39,7 @@ def test_templates_are_the_lines_that_are_not_empty(tmp_path):
 
 def test_our_own_templates_can_be_read():
     assert read_templates("ours") == read_templates(OURS)
-    assert len(set(read_templates("ours"))) > 10
+    assert len(set(read_templates("ours"))) >= 30
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,15 @@ def test_our_own_templates_can_be_read():
 def test_bad_templates_are_refused(text, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         read_templates(written(tmp_path / "mine.txt", text))
+
+
+def test_other_encodings_are_named(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_bytes(b"a {}.\n\xff\xfe {}\n")
+    with pytest.raises(ValueError, match=r"mine.txt is not UTF-8 text \(byte 6\)"):
+        read_templates(path)
+    with pytest.raises(ValueError, match="mine.txt is not UTF-8 text"):
+        read_descriptions(path, NAMES)
 
 
 def test_missing_files_are_named(tmp_path):

@@ -39,7 +39,7 @@ def test_partial_labels_train_and_tell_another_story(trainer, root, tmp_path):
         for p in ("1.0", "0.5")
     ]
     assert (counts[1] <= counts[0]).all() and 0.25 < counts[1].sum() / counts[0].sum() < 0.75
-    assert "of the training labels are known" in (tmp_path / "0.5" / "log.txt").read_text()
+    assert "of the training images' labels are known" in (tmp_path / "0.5" / "log.txt").read_text()
     metrics = results(tmp_path / "0.5")["metrics"]
     assert metrics["mAP"] > 0 and len(results(tmp_path / "0.5")["per_class"]) == 4
 

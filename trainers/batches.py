@@ -68,6 +68,11 @@ class Batches(LifeCycle):
         if cfg.INPUT.NO_TRANSFORM:
             raise ValueError("INPUT.NO_TRANSFORM True leaves no tensors to encode; set it False.")
         check_transforms(cfg.INPUT, AVAI_CHOICES)
+        if not 0 <= self.method_cfg.get("REGION_WEIGHT", 0.0) <= 1:
+            raise ValueError(
+                f"TRAINER.{type(self).__name__.upper()}.REGION_WEIGHT must be in [0, 1], got "
+                f"{self.method_cfg.REGION_WEIGHT}."
+            )
         if cfg.DATASET.TEXT_AS_IMAGE and cfg.DATALOADER.CACHE_VIEWS:
             raise ValueError("DATALOADER.CACHE_VIEWS is for images; texts have one view. Set it 0.")
         if cfg.DATASET.TEXT_AS_IMAGE and self.encoder_trains:
@@ -191,7 +196,7 @@ class Batches(LifeCycle):
     def _views(self, batch: dict[str, Any], learning: bool = False) -> Views:
         views = batch.get("views")
         if views is None:
-            with torch.set_grad_enabled(learning):
+            with torch.set_grad_enabled(learning and torch.is_grad_enabled()):
                 views = self.encode_images(batch["img"].to(self.device, non_blocking=True))
         return views
 

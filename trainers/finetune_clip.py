@@ -87,13 +87,18 @@ class FinetuneCLIP(LinearProbe):
     encoder_trains = True
 
     def check_cfg(self, cfg: CfgNode) -> None:
-        """Refuse to train weights in half precision."""
+        """Refuse to train weights in half precision, or uphill."""
         super().check_cfg(cfg)
         if self.method_cfg.PREC not in _TRAINABLE:
             raise ValueError(
                 f"TRAINER.FINETUNECLIP.PREC must be {' or '.join(_TRAINABLE)}, got "
                 f"{self.method_cfg.PREC!r}: half-precision weights lose small steps and turn NaN "
                 "under AdamW. amp is as fast and keeps them in fp32."
+            )
+        if self.method_cfg.ENCODER_LR_MULT < 0:
+            raise ValueError(
+                "TRAINER.FINETUNECLIP.ENCODER_LR_MULT must be 0 or more, got "
+                f"{self.method_cfg.ENCODER_LR_MULT}."
             )
 
     def trained_encoder(self) -> nn.Module:

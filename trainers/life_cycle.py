@@ -58,7 +58,8 @@ class LifeCycle(TrainerX):
         super().__init__(cfg)
 
     def check_cfg(self, cfg: CfgNode) -> None:
-        """Refuse selections and schedules that do not exist."""
+        """Refuse splits, selections and schedules that do not exist."""
+        check_choice("TEST.SPLIT", cfg.TEST.SPLIT, ("test", "val"))
         check_choice("TEST.FINAL_MODEL", cfg.TEST.FINAL_MODEL, FINAL_MODELS)
         if cfg.OPTIM.LR_SCHEDULER == "plateau" and cfg.OPTIM.WARMUP_EPOCH > 0:
             raise ValueError("OPTIM.LR_SCHEDULER plateau has no warm-up; set OPTIM.WARMUP_EPOCH 0.")
@@ -70,10 +71,12 @@ class LifeCycle(TrainerX):
         """
         options = self.cfg
         plateau = options.OPTIM.LR_SCHEDULER == "plateau"
-        if self._watched_split() == "val" and (self.selects or plateau) and not has_images:
+        watched = self._watched_split() == "val" and (self.selects or plateau)
+        if (watched or options.TEST.SPLIT == "val") and not has_images:
             raise ValueError(
-                "TEST.FINAL_MODEL best_val and OPTIM.LR_SCHEDULER plateau need validation images "
-                f"and {options.DATASET.NAME} has none. Hold some out: DATASET.VAL_FRACTION 0.1"
+                "TEST.FINAL_MODEL best_val, OPTIM.LR_SCHEDULER plateau and TEST.SPLIT val need "
+                f"validation images and {options.DATASET.NAME} has none. Hold some out: "
+                "DATASET.VAL_FRACTION 0.1"
             )
 
     def set_optimiser(self, learner: nn.Module, groups: list[dict[str, Any]] | None = None) -> None:
@@ -216,7 +219,11 @@ class LifeCycle(TrainerX):
 
         Raises:
             FileNotFoundError: there is no such checkpoint; the message lists those that are.
+            ValueError: it belongs to another method, other options or other classes.
         """
+        if self.prompt_learner is None:
+            print(f"{self.cfg.TRAINER.NAME} trains nothing, so nothing is loaded.")
+            return
         if not directory:
             print("No --model-dir given: evaluating untrained contexts.")
             return
@@ -228,6 +235,7 @@ class LifeCycle(TrainerX):
             for name, value in checkpoint["state_dict"].items()
             if name not in ("token_prefix", "token_suffix")
         }
+        checkpoint_files.check_fits(path, contexts, self.prompt_learner.state_dict())
         self.prompt_learner.load_state_dict(contexts)
         self.weights_epoch = int(checkpoint["epoch"])
         print(f"Loaded contexts of epoch {self.weights_epoch} from {path}")

@@ -59,7 +59,7 @@ class PVLR(PromptTrainer):
     """PVLR: knowledge-aware and context-aware labels that attend to regions, and back."""
 
     def check_cfg(self, cfg: CfgNode) -> None:
-        """Refuse unknown choices, and two sources of fixed prompts."""
+        """Refuse unknown choices, two sources of fixed prompts, and what would be ignored."""
         super().check_cfg(cfg)
         options = self.method_cfg
         for key, allowed in (("LABELS", LABELS), ("CAP", CONTEXTS), ("DMA", DIRECTIONS)):
@@ -68,6 +68,13 @@ class PVLR(PromptTrainer):
             raise ValueError(
                 "TRAINER.PVLR takes TEMPLATES or DESCRIPTIONS, got both: "
                 f"{options.TEMPLATES!r} and {options.DESCRIPTIONS!r}."
+            )
+        if options.N_CTX < 1:
+            raise ValueError(f"TRAINER.PVLR.N_CTX must be at least 1, got {options.N_CTX}.")
+        if options.AGREEMENT < 0 or (options.AGREEMENT > 0 and options.LABELS in ("kap", "cap")):
+            raise ValueError(
+                "TRAINER.PVLR.AGREEMENT must be 0 or more, and 0 with one source of labels; got "
+                f"{options.AGREEMENT} with LABELS {options.LABELS}."
             )
 
     def build_image_encoder(self) -> nn.Module:

@@ -2,4 +2,4 @@
 # CoCoOp: contexts that are shifted by the image.
 #
 # usage: bash scripts/cocoop/main.sh DATASET CFG ["SEEDS"] [KEY VALUE ...]        --help tells more
-exec bash "$(dirname "${BASH_SOURCE[0]}")/../compare.sh" "${@:1:2}" CoCoOp "${@:3}"
+exec bash "$(dirname "${BASH_SOURCE[0]}")/../compare.sh" "${1-}" "${2-}" CoCoOp "${@:3}"

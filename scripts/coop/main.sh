@@ -3,4 +3,4 @@
 # TRAINER.COOP.CLASS_TOKEN_POSITION, TRAINER.COOP.N_CTX, DATASET.NUM_SHOTS and TRAINER.COOP.CSC.
 #
 # usage: bash scripts/coop/main.sh DATASET CFG ["SEEDS"] [KEY VALUE ...]        --help tells more
-exec bash "$(dirname "${BASH_SOURCE[0]}")/../compare.sh" "${@:1:2}" CoOp "${@:3}"
+exec bash "$(dirname "${BASH_SOURCE[0]}")/../compare.sh" "${1-}" "${2-}" CoOp "${@:3}"
