@@ -135,6 +135,18 @@ def test_coops_checkpoints_are_read(root, tmp_path):
     assert results(tmp_path / "eval")["metrics"] == results(tmp_path / "run")["metrics"]
 
 
+def test_contexts_of_other_classes_are_pointed_out(root, tmp_path):
+    train.main(arguments(root, "CoOp", tmp_path / "run"))
+    checkpoint = ["--eval-only", "--model-dir", str(tmp_path / "run")]
+    train.main(arguments(root, "CoOp", tmp_path / "same", *checkpoint))
+    assert "that run's classes" not in (tmp_path / "same" / "log.txt").read_text()
+    labels = root / "mine" / "labels.txt"
+    labels.write_text(labels.read_text().replace("dog", "wolf"))
+    train.main(arguments(root, "CoOp", tmp_path / "other", *checkpoint))
+    log = (tmp_path / "other" / "log.txt").read_text()
+    assert "that run's classes are cat, traffic light, dog, ...; those here are" in log
+
+
 def test_broken_pictures_are_named_before_training_on_request(root, tmp_path, capsys):
     command = arguments(root, "CoOp", tmp_path / "out", "--check")
     train.main(command)

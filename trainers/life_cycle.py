@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from dassl.engine import TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import load_checkpoint
 from torch import nn
 from tqdm import tqdm
 from yacs.config import CfgNode
 
-from evaluation.reports import save_scores, write_results
+from evaluation.reports import load_results, save_scores, write_results
 from modeling import checkpoint_files
 from modeling.choices import check_choice
-from modeling.meters import TermMeters
 from modeling.plateau import PlateauOnValidation
+from trainers.epoch_loop import EpochLoop
 
 _FEW_BATCHES = 20  # of an evaluation; fewer need no progress bar
 FINAL_MODELS = {
@@ -38,7 +37,7 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.OPTIM.MIN_LR = 1e-7  # where plateau stops; it multiplies by OPTIM.GAMMA
 
 
-class LifeCycle(TrainerX):
+class LifeCycle(EpochLoop):
     """Dassl's life-cycle around one learner, made resumable after any epoch.
 
     A subclass sets `prompt_learner`, or None where it trains nothing, and calls `set_optimiser`.
@@ -52,7 +51,6 @@ class LifeCycle(TrainerX):
 
     def __init__(self, cfg: CfgNode) -> None:
         self._born = time.time()
-        self._training_seconds = 0.0
         self.weights_epoch = 0
         self._resume_point: Path | None = None
         super().__init__(cfg)
@@ -111,48 +109,6 @@ class LifeCycle(TrainerX):
         best = Path(self.output_dir, self.learner_name, checkpoint_files.BEST)
         if self.start_epoch > 0 and best.is_file():  # stock Dassl forgets it
             self.best_result = load_checkpoint(str(best))["val_result"]
-
-    def run_epoch(self) -> None:
-        """One pass over the training batches; the device is waited for where a line is printed.
-
-        That is every TRAIN.PRINT_FREQ batches and at the epoch's end, also for TensorBoard.
-
-        Raises:
-            FloatingPointError: the loss has become infinite or NaN.
-        """
-        self.set_model_mode("train")
-        self.num_batches = len(self.train_loader_x)
-        meters, every, started = TermMeters(), self.cfg.TRAIN.PRINT_FREQ, time.time()
-        waited, asked = 0.0, started
-        for done, batch in enumerate(self.train_loader_x, start=1):
-            self.batch_idx = done - 1
-            waited += time.time() - asked
-            rate = self.get_current_lr()  # the epoch's last step lowers it for the next one
-            meters.update(self.forward_backward(batch))
-            if done % every == 0 or done == self.num_batches:
-                values = meters.read()
-                seconds = (time.time() - started) / done
-                self._report(meters.line(values), rate, seconds, waited / done)
-                step = self.epoch * self.num_batches + self.batch_idx
-                for name, (_, mean) in values.items():
-                    self.write_scalar(f"train/{name}", mean, step)
-                self.write_scalar("train/lr", rate, step)
-            asked = time.time()
-        self._training_seconds += time.time() - started
-
-    def seconds_spent(self) -> dict[str, float]:
-        """Seconds of parts of the run, for its results."""
-        return {"training": self._training_seconds}
-
-    def _report(self, losses: str, rate: float, seconds: float, waited: float) -> None:
-        """Dassl's line of a step; tools parse it. Times are averages since the epoch began."""
-        batches = (self.max_epoch - self.epoch) * self.num_batches - self.batch_idx - 1
-        print(
-            f"epoch [{self.epoch + 1}/{self.max_epoch}] "
-            f"batch [{self.batch_idx + 1}/{self.num_batches}] "
-            f"time {seconds:.3f} ({seconds:.3f}) data {waited:.3f} ({waited:.3f}) "
-            f"{losses} lr {rate:.4e} eta {timedelta(seconds=int(seconds * batches))}"
-        )
 
     def after_epoch(self) -> None:
         """Watch the metric that selects or schedules, and keep checkpoints as Dassl does.
@@ -239,6 +195,19 @@ class LifeCycle(TrainerX):
         self.prompt_learner.load_state_dict(contexts)
         self.weights_epoch = int(checkpoint["epoch"])
         print(f"Loaded contexts of epoch {self.weights_epoch} from {path}")
+        self._note_other_classes(Path(directory, "results.json"))
+
+    def _note_other_classes(self, results: Path) -> None:
+        """Say so if a run was trained on other classes; what all classes share still fits."""
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            (run,) = load_results(results)
+            trained = [row["name"] for row in run["per_class"]]
+            if trained and trained != list(self.classnames):
+                print(
+                    f"Note: that run's classes are {', '.join(trained[:3])}, ...; those here are "
+                    f"{', '.join(self.classnames[:3])}, .... Class-specific contexts and "
+                    "classifiers belong to their own."
+                )
 
     @torch.no_grad()
     def test(self, split: str | None = None) -> float:
