@@ -122,13 +122,14 @@ def test_scores_of_test_and_training_images_are_saved(root, tmp_path):
         assert set(np.unique(saved["targets"])) <= {0, 1}
 
 
-class TestOneLabelAnImage:
-    @pytest.fixture(scope="class")
-    def pets(self, tmp_path_factory):
-        root = tmp_path_factory.mktemp("pets")
-        write_pets(root)
-        return root
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pets")
+    write_pets(root)
+    return root
 
+
+class TestOneLabelAnImage:
     @pytest.mark.parametrize("name", ["ZeroshotCLIP", "CoOp", "CoCoOp", "LinearProbe"])
     def test_coops_recipe_runs_on_ordinary_sets(self, name, pets, tmp_path):
         train.main(pet_arguments(pets, name, tmp_path, "TRAINER.LOSS.NAME", "softmax_ce"))

@@ -84,17 +84,8 @@ class Batches(LifeCycle):
     def build_data_loader(self) -> None:
         """Loaders of training, validation and test batches."""
         cfg = self.cfg
-        colours = (cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD)
-        fixed = fixed_transform(
-            cfg.INPUT.SIZE,
-            cfg.INPUT.RESIZE,
-            cfg.INPUT.INTERPOLATION,
-            *(colours if "normalize" in cfg.INPUT.TRANSFORMS else (None, None)),
-        )
         countable = COUNTABLE.issuperset(cfg.INPUT.TRANSFORMS)
-        training = fixed
-        if not countable:
-            training = augmenting_transform(cfg.INPUT) or build_transform(cfg, is_train=True)
+        training, fixed = self._transforms(countable)
         self.dm = DataManager(cfg, custom_tfm_train=training, custom_tfm_test=fixed)
         self.num_classes, self.lab2cname = self.dm.num_classes, self.dm.lab2cname
         self.num_source_domains = self.dm.num_source_domains
@@ -102,25 +93,8 @@ class Batches(LifeCycle):
         self.classnames = dataset.classnames
         self.check_validation(bool(dataset.val))
         self._read_supervision()
-        loaders = self.loaders = ViewLoaders(
-            encode=self.encode_images,
-            read=read_picture,
-            device=self.device,
-            workers=cfg.DATALOADER.NUM_WORKERS,
-            encode_batch=cfg.DATALOADER.TEST.BATCH_SIZE,
-            cache=cfg.DATALOADER.CACHE,
-            encoder_trains=self.encoder_trains,
-            store=FeatureStore(
-                cache_folder(cfg.DATALOADER.CACHE_DIR),
-                cfg.DATASET.NAME,
-                cfg.MODEL.BACKBONE.NAME,
-                lambda: self.image_encoder,
-                self.method_cfg.PREC,
-                self.device,
-            ),
-        )
         flips = countable and "random_flip" in cfg.INPUT.TRANSFORMS and self.texts is None
-        self.train_plan = make_plan(
+        plan = self.train_plan = make_plan(
             cfg.TRAINER.SAMPLER,
             list(self.train_targets.numpy()),
             cfg.DATALOADER.TRAIN_X.BATCH_SIZE,
@@ -128,15 +102,52 @@ class Batches(LifeCycle):
             _FLIP if flips else 0.0,
             cfg.DATALOADER.CACHE_VIEWS,
         )
+        loaders = self.loaders = self._view_loaders()
         if self.texts is not None:
-            self.train_loader_x = self._text_loader(self.train_plan)
+            self.train_loader_x = self._text_loader(plan)
+        elif countable:
+            self.train_loader_x = loaders.train(dataset.train_x, training, plan)
         else:
-            make = loaders.train if countable else loaders.augmented
-            self.train_loader_x = make(dataset.train_x, training, self.train_plan)
+            self.train_loader_x = loaders.augmented(dataset.train_x, training, plan)
         self.train_loader_u = None
         self.val_loader = loaders.evaluation(dataset.val, fixed, "val") if dataset.val else None
         self.test_loader = loaders.evaluation(dataset.test, fixed, "test")
         self.plain_train_loader = loaders.evaluation(dataset.train_x, fixed, "plain training")
+
+    def _transforms(self, countable: bool) -> tuple[Any, Any]:
+        """What training and evaluation do to a picture; one and the same where views are few."""
+        cfg, options = self.cfg, self.cfg.INPUT
+        colours = (options.PIXEL_MEAN, options.PIXEL_STD)
+        fixed = fixed_transform(
+            options.SIZE,
+            options.RESIZE,
+            options.INTERPOLATION,
+            *(colours if "normalize" in options.TRANSFORMS else (None, None)),
+        )
+        if countable:
+            return fixed, fixed
+        return augmenting_transform(options) or build_transform(cfg, is_train=True), fixed
+
+    def _view_loaders(self) -> ViewLoaders:
+        cfg = self.cfg
+        store = FeatureStore(
+            cache_folder(cfg.DATALOADER.CACHE_DIR),
+            cfg.DATASET.NAME,
+            cfg.MODEL.BACKBONE.NAME,
+            lambda: self.image_encoder,  # built after the loaders, and asked for after that
+            self.method_cfg.PREC,
+            self.device,
+        )
+        return ViewLoaders(
+            encode=self.encode_images,
+            read=read_picture,
+            device=self.device,
+            workers=cfg.DATALOADER.NUM_WORKERS,
+            encode_batch=cfg.DATALOADER.TEST.BATCH_SIZE,
+            cache=cfg.DATALOADER.CACHE,
+            encoder_trains=self.encoder_trains,
+            store=store,
+        )
 
     def _read_supervision(self) -> None:
         """Targets and captions of what is trained on: the images, or texts in their place."""
