@@ -25,7 +25,7 @@ from configuration import build_cfg, refuse_other_experiment, settle_seed
 from evaluation.plain_trainers import PlainTrainerResults
 from modeling.clip_loader import available_backbones
 from modeling.pictures import check_pictures
-from trainers.life_cycle import LifeCycle
+from trainers.base import LifeCycle
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -106,6 +106,42 @@ def read_descriptions(path: str | os.PathLike[str], classnames: Sequence[str]) -
     return [found[name] for name in wanted]
 
 
+def check_sources(template: str, templates: str, descriptions: str, node: str) -> None:
+    """Refuse a template without a place for the name, and two sources of sentences.
+
+    Args:
+        template: see `class_sentences`.
+        templates: see `class_sentences`.
+        descriptions: see `class_sentences`.
+        node: of the config, for the message.
+
+    Raises:
+        ValueError: as said.
+    """
+    check_template(template, f"{node}.TEMPLATE")
+    if templates and descriptions:
+        raise ValueError(
+            f"{node} takes TEMPLATES or DESCRIPTIONS, got both: {templates!r} and {descriptions!r}."
+        )
+
+
+def class_sentences(
+    classnames: Sequence[str], template: str, templates: str = "", descriptions: str = ""
+) -> list[list[str]]:
+    """What is said of each of C classes.
+
+    Args:
+        classnames: C names.
+        template: filled with each name, where nothing else is given.
+        templates: "ours" or a file, see `read_templates`; in its place.
+        descriptions: a file, see `read_descriptions`; in its place.
+    """
+    if descriptions:
+        return read_descriptions(descriptions, classnames)
+    chosen = read_templates(templates) if templates else [template]
+    return [[fill(one, name) for one in chosen] for name in classnames]
+
+
 def _text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")

@@ -20,7 +20,6 @@ from yacs.config import CfgNode
 
 from modeling.aggregation import region_pool, winner_take_all
 from modeling.choices import check_choice
-from modeling.logit_affine import LogitAffine
 from modeling.views import Views
 from trainers.base import PromptTrainer, prompt_options
 
@@ -65,9 +64,7 @@ class DualCoOp(PromptTrainer):
     def build_learner(self) -> nn.Module:
         """Contexts of every role, and the scale of the regions' weights."""
         options, learner = self.method_cfg, super().build_learner()
-        clip_scale = self.clip.logit_scale.exp().item()
-        self.region_scale = LogitAffine(clip_scale, options.REGION_SCALE, key="REGION_SCALE")
-        learner.add_module("region_scale", self.region_scale)  # trained and saved with it
+        self.add_region_scale(learner)
         for name in options.UNSEEN:
             check_choice("UNSEEN", name, self.classnames)
         unseen = [name in options.UNSEEN for name in self.classnames]

@@ -15,7 +15,7 @@ from yacs.config import CfgNode
 
 from modeling.choices import check_choice
 from modeling.linear_head import STARTS, Classifier, LinearHead, start_weights
-from modeling.templates import check_template, ensemble_features, fill
+from modeling.templates import check_template, class_sentences, ensemble_features
 from modeling.views import Views
 from trainers.base import PromptTrainer
 
@@ -51,7 +51,7 @@ class LinearProbe(PromptTrainer):
     def build_learner(self) -> nn.Module:
         """The classifier, started as INIT says."""
         options = self.method_cfg
-        texts = [[fill(options.TEMPLATE, name)] for name in self.classnames]
+        texts = class_sentences(self.classnames, options.TEMPLATE)
         start = start_weights(
             options.INIT,
             ensemble_features(texts, self.text_encoder),

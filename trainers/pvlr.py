@@ -20,9 +20,8 @@ from modeling.aggregation import region_pool
 from modeling.choices import check_choice
 from modeling.fusion import DIRECTIONS
 from modeling.label_learner import LABELS, LabelLearner
-from modeling.logit_affine import LogitAffine
 from modeling.prompt_learner import PromptLearner
-from modeling.templates import ensemble_features, fill, read_descriptions, read_templates
+from modeling.templates import check_sources, class_sentences, ensemble_features
 from modeling.views import Views
 from trainers.base import PromptTrainer
 
@@ -39,7 +38,7 @@ def extend_cfg(cfg: CfgNode) -> None:
             "LABELS": "ifm",  # ifm | sum | kap | cap
             "CAP": "post",  # post | pre
             "N_CTX": 4,  # trained tokens of CAP
-            # Fixed prompts: "a photo of a {}.", or one of these in its place.
+            "TEMPLATE": "a photo of a {}.",  # KAP's prompt, or one of these in its place:
             "TEMPLATES": "",  # ours (assets/templates.txt) | a file, one template a line
             "DESCRIPTIONS": "",  # a JSON file, {class name: [sentences]}
             "DMA": "both",  # both | labels | regions | off: who attends to whom
@@ -64,11 +63,8 @@ class PVLR(PromptTrainer):
         options = self.method_cfg
         for key, allowed in (("LABELS", LABELS), ("CAP", CONTEXTS), ("DMA", DIRECTIONS)):
             check_choice(f"TRAINER.PVLR.{key}", options[key], allowed)
-        if options.TEMPLATES and options.DESCRIPTIONS:
-            raise ValueError(
-                "TRAINER.PVLR takes TEMPLATES or DESCRIPTIONS, got both: "
-                f"{options.TEMPLATES!r} and {options.DESCRIPTIONS!r}."
-            )
+        sources = (options.TEMPLATE, options.TEMPLATES, options.DESCRIPTIONS)
+        check_sources(*sources, "TRAINER.PVLR")
         if options.N_CTX < 1:
             raise ValueError(f"TRAINER.PVLR.N_CTX must be at least 1, got {options.N_CTX}.")
         if options.AGREEMENT < 0 or (options.AGREEMENT > 0 and options.LABELS in ("kap", "cap")):
@@ -90,13 +86,14 @@ class PVLR(PromptTrainer):
                 self.classnames, self.clip, n_ctx=options.N_CTX, generator=generator
             )
         else:
-            bare = [[name.replace("_", " ")] for name in self.classnames]
+            bare = class_sentences(self.classnames, "{}")
             names = ensemble_features(bare, self.text_encoder)
-        known = ensemble_features(self._fixed_prompts(), self.text_encoder)
+        sources = (options.TEMPLATE, options.TEMPLATES, options.DESCRIPTIONS)
+        known = class_sentences(self.classnames, *sources)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             learner = LabelLearner(
-                known,
+                ensemble_features(known, self.text_encoder),
                 names,
                 options.LABELS,
                 options.N_CTX,
@@ -105,20 +102,8 @@ class PVLR(PromptTrainer):
                 options.CLASS_BIAS,
                 prompts,
             )
-        self.region_scale = LogitAffine(
-            self.clip.logit_scale.exp().item(), options.REGION_SCALE, key="REGION_SCALE"
-        )
-        learner.add_module("region_scale", self.region_scale)  # trained and saved with it
+        self.add_region_scale(learner)
         return learner
-
-    def _fixed_prompts(self) -> list[list[str]]:
-        options = self.method_cfg
-        if options.DESCRIPTIONS:
-            return read_descriptions(options.DESCRIPTIONS, self.classnames)
-        templates = ["a photo of a {}."]
-        if options.TEMPLATES:
-            templates = read_templates(options.TEMPLATES)
-        return [[fill(template, name) for template in templates] for name in self.classnames]
 
     def text_features(self) -> tuple[Tensor, Tensor]:
         """Fused label representations [C, D], and the disagreement of their sources."""

@@ -9,14 +9,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 from yacs.config import CfgNode
 
-from modeling.templates import (
-    check_template,
-    ensemble_features,
-    fill,
-    join_and_cut,
-    read_descriptions,
-    read_templates,
-)
+from modeling.templates import check_sources, class_sentences, ensemble_features, join_and_cut
 from trainers.base import REGIONS, PromptTrainer
 
 
@@ -45,12 +38,8 @@ class ZeroshotCLIP(PromptTrainer):
         """Refuse a template without a place for the class name, and two sources of sentences."""
         super().check_cfg(cfg)
         options = self.method_cfg
-        check_template(options.TEMPLATE, "TRAINER.ZEROSHOTCLIP.TEMPLATE")
-        if options.TEMPLATES and options.DESCRIPTIONS:
-            raise ValueError(
-                "TRAINER.ZEROSHOTCLIP takes TEMPLATES or DESCRIPTIONS, got both: "
-                f"{options.TEMPLATES!r} and {options.DESCRIPTIONS!r}."
-            )
+        sources = (options.TEMPLATE, options.TEMPLATES, options.DESCRIPTIONS)
+        check_sources(*sources, "TRAINER.ZEROSHOTCLIP")
         if options.JOIN < 0:
             raise ValueError(f"TRAINER.ZEROSHOTCLIP.JOIN must be 0 or more, got {options.JOIN}.")
 
@@ -59,15 +48,9 @@ class ZeroshotCLIP(PromptTrainer):
 
     def text_features(self) -> Tensor:
         """Features of each class's sentences: [C, D]."""
-        texts, characters = self.sentences(), self.method_cfg.JOIN
-        if characters:
-            texts = [[join_and_cut(own, characters)] for own in texts]
-        return ensemble_features(texts, self.text_encoder)
-
-    def sentences(self) -> list[list[str]]:
-        """What is said of each of the C classes."""
         options = self.method_cfg
-        if options.DESCRIPTIONS:
-            return read_descriptions(options.DESCRIPTIONS, self.classnames)
-        templates = read_templates(options.TEMPLATES) if options.TEMPLATES else [options.TEMPLATE]
-        return [[fill(template, name) for template in templates] for name in self.classnames]
+        sources = (options.TEMPLATE, options.TEMPLATES, options.DESCRIPTIONS)
+        texts = class_sentences(self.classnames, *sources)
+        if options.JOIN:
+            texts = [[join_and_cut(own, options.JOIN)] for own in texts]
+        return ensemble_features(texts, self.text_encoder)

@@ -21,7 +21,7 @@ from evaluation.reports import load_results, save_scores, write_results
 from modeling import checkpoint_files
 from modeling.choices import check_choice
 from modeling.plateau import PlateauOnValidation
-from trainers.epoch_loop import EpochLoop
+from trainers.base.epoch_loop import EpochLoop
 
 _FEW_BATCHES = 20  # of an evaluation; fewer need no progress bar
 FINAL_MODELS = {
@@ -219,9 +219,8 @@ class LifeCycle(EpochLoop):
         self.set_model_mode("eval")
         self.evaluator.reset()
         name = split or self.cfg.TEST.SPLIT
-        name = name if name == "val" and self.val_loader is not None else "test"
         print(f"Evaluate on the *{name}* set")
-        loader = self.val_loader if name == "val" else self.test_loader
+        loader = getattr(self, f"{name}_loader")
         for batch in tqdm(loader, disable=len(loader) < _FEW_BATCHES):
             views, targets = self.parse_batch_test(batch)
             self.evaluator.process(self.model_inference(views), targets)

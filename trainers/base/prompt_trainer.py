@@ -24,7 +24,7 @@ from modeling.text_encoder import TextEncoder
 from modeling.text_views import TextLoader
 from modeling.threads import step_threads, threads
 from modeling.views import Views
-from trainers.batches import Batches
+from trainers.base.batches import Batches
 
 _BATCHES_OF_MEAN = 8  # training batches that LOGIT_BIAS is measured on
 _VIEWS = ("global_features", "local_features", "mask")
@@ -193,6 +193,13 @@ class PromptTrainer(Batches):
         """An image tower that gives regions too, as MODEL.DENSE says."""
         dense = self.cfg.MODEL.DENSE
         return DenseImageEncoder(self.clip, dense.POS_EMBED, dense.MEAN_TOKEN, dense.VIT)
+
+    def add_region_scale(self, learner: nn.Module) -> None:
+        """The steepness of the weights of regions, as REGION_SCALE says; it may be learnt."""
+        clip_scale = self.clip.logit_scale.exp().item()
+        scale = LogitAffine(clip_scale, self.method_cfg.REGION_SCALE, key="REGION_SCALE")
+        self.region_scale = scale
+        learner.add_module("region_scale", scale)  # trained and saved with it
 
     @property
     def looks_at_regions(self) -> bool:

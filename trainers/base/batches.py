@@ -21,7 +21,7 @@ from modeling.pictures import read_picture
 from modeling.text_views import TextLoader
 from modeling.transforms import COUNTABLE, augmenting_transform, check_transforms, fixed_transform
 from modeling.views import Views
-from trainers.life_cycle import LifeCycle
+from trainers.base.life_cycle import LifeCycle
 
 _FLIP = 0.5  # probability of "random_flip", as in Dassl
 
