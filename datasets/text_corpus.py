@@ -54,11 +54,6 @@ class TextCorpus:
     labels: np.ndarray
     notes: tuple[str, ...] = ()
 
-    @property
-    def class_counts(self) -> np.ndarray:
-        """Sentences in which each class is present, int64 [C]."""
-        return (self.labels > 0).sum(axis=0, dtype=np.int64)
-
 
 def build_corpus(
     settings: CfgNode,

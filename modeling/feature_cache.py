@@ -120,10 +120,6 @@ class CachedLoader:
             self._cache = self._make()
         return self._cache
 
-    def share(self, other: CachedLoader) -> None:
-        """Use the cache of another loader of the same images, views, tower and transform."""
-        self._cache = other.cache
-
     def __len__(self) -> int:
         return len(self.plan)
 

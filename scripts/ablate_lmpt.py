@@ -124,7 +124,7 @@ def run_folder(output: Path, section: str, title: str, seed: int) -> Path:
 
 
 def run(job: tuple[Row, int, Path, Path, int]) -> None:
-    """One run in this process; its features are shared with the process's later runs."""
+    """One run in this process."""
     (trainer, config, words), seed, root, output, threads = job
     torch.set_num_threads(threads)
     command = ["--root", root, "--trainer", trainer, "--seed", seed, "--output-dir", output]
@@ -132,17 +132,7 @@ def run(job: tuple[Row, int, Path, Path, int]) -> None:
     command += ["--config-file", ROOT / f"configs/trainers/{trainer}/{config}.yaml", *words]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         cfg = train.build_cfg(train.build_parser().parse_intermixed_args(list(map(str, command))))
-        built = train.build_trainer(cfg)
-        for split in ("train_loader_x", "test_loader"):
-            loader = getattr(built, split)
-            if split in _SHARED:
-                loader.share(_SHARED[split])
-            else:
-                _SHARED[split] = loader
-        built.train()
-
-
-_SHARED: dict[str, object] = {}  # loaders of this process's first run
+        train.build_trainer(cfg).train()
 
 
 def table(output: Path, seeds: list[int], minutes: float) -> str:

@@ -86,11 +86,3 @@ class TestCachedLoader:
         assert [batch["index"].tolist() for batch in loader] == [[0, 1], [2, 3], [4]]
         list(loader)
         assert self.calls == 1
-
-    def test_a_shared_cache_is_made_once(self):
-        first, second = (
-            CachedLoader(self.make, InOrder(N, 2)),
-            CachedLoader(self.make, InOrder(N, 5)),
-        )
-        second.share(first)
-        assert second.cache is first.cache and self.calls == 1
