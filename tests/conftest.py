@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ ensure_dassl()
 
 from tests.small_archives import served_files
 from tests.small_clip import TOWERS, random_clip
+from tests.small_set import write_set
 
 torch.set_num_threads(1)  # small models: a second thread costs more than it brings
 
@@ -25,6 +27,15 @@ def tower(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def clip_model(tower: str) -> torch.nn.Module:
     return random_clip(tower)
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The small set beside a CLIP of each tower; for reading."""
+    folders = {tower: tmp_path_factory.mktemp(tower) for tower in TOWERS}
+    for tower, folder in folders.items():
+        write_set(folder, tower)
+    return folders
 
 
 @pytest.fixture

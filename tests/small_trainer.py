@@ -27,7 +27,11 @@ def write_calm_set(root: Path, tower: str = "ViT") -> None:
 def build(root: Path, name: str, output: Path, *more: object, tower: str = "ViT") -> Any:
     """A trainer of train.py's, on pictures without flips."""
     options = ("INPUT.TRANSFORMS", "('normalize',)", *more)
-    words = arguments(root, name, output, *map(str, options), tower=tower)
+    return built(arguments(root, name, output, *map(str, options), tower=tower))
+
+
+def built(words: list[str]) -> Any:
+    """The trainer of a train.py command."""
     return train.build_trainer(train.build_cfg(train.build_parser().parse_intermixed_args(words)))
 
 

@@ -9,6 +9,7 @@ import train
 from modeling.tokenizer import tokenize_captions
 from tests.single_label_set import pet_arguments, write_pets
 from tests.small_set import arguments, contexts, results, write_set
+from tests.small_trainer import built
 
 pytestmark = pytest.mark.usefixtures("no_env_info")
 TEXTS = ("DATASET.TEXT_AS_IMAGE", "True")
@@ -25,8 +26,7 @@ def root(tmp_path_factory):
 def build(root, tmp_path):
     def build(name, *more):
         words = arguments(root, name, tmp_path / "out", *map(str, more))
-        args = train.build_parser().parse_intermixed_args(words)
-        return train.build_trainer(train.build_cfg(args))
+        return built(words)
 
     return build
 
@@ -138,8 +138,7 @@ class TestOneLabelAnImage:
 
     def test_targets_are_one_hot_and_the_evaluator_gets_indices(self, pets, tmp_path):
         words = pet_arguments(pets, "CoOp", tmp_path, "TRAINER.LOSS.NAME", "softmax_ce")
-        args = train.build_parser().parse_intermixed_args(words)
-        trainer = train.build_trainer(train.build_cfg(args))
+        trainer = built(words)
         batch = next(iter(trainer.train_loader_x))
         views, targets = trainer.parse_batch_train(batch)
         assert batch["label"].dim() == 1

@@ -7,13 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import train
 from modeling.prompt_learner import PromptLearner
 from modeling.tokenizer import CONTEXT_LENGTH
 from modeling.views import Views
 from tests import _naive_losses as naive
 from tests.small_clip import TOWERS
-from tests.small_set import NAMES, arguments, write_set
+from tests.small_set import NAMES, arguments
+from tests.small_trainer import built
 
 PAPER_LOSS = (
     *("TRAINER.LOSS.NAME", "asl", "TRAINER.LOSS.ASL.GAMMA_NEG", 2.0),
@@ -22,22 +22,12 @@ PAPER_LOSS = (
 )
 
 
-@pytest.fixture(scope="module")
-def roots(tmp_path_factory):
-    roots = {tower: tmp_path_factory.mktemp(tower) for tower in TOWERS}
-    for tower, root in roots.items():
-        write_set(root, tower)
-    return roots
-
-
 @pytest.fixture
 def build(roots, tmp_path):
     def build(*more, trainer="DualCoOp", tower="RN"):
         keys = [str(word) for word in (*PAPER_LOSS, *more)]
         words = arguments(roots[tower], trainer, tmp_path / "out", *keys, tower=tower)
-        return train.build_trainer(
-            train.build_cfg(train.build_parser().parse_intermixed_args(words))
-        )
+        return built(words)
 
     return build
 

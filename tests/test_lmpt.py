@@ -6,10 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import train
 from losses import LOSSES
 from modeling.tokenizer import tokenize_captions
 from tests.small_set import NAMES, arguments, write_set
+from tests.small_trainer import built
 from trainers.lmpt import PRESETS
 
 
@@ -24,9 +24,7 @@ def root(tmp_path_factory):
 def build(root, tmp_path):
     def build(*more):
         words = arguments(root, "LMPT", tmp_path / "out", *map(str, more))
-        return train.build_trainer(
-            train.build_cfg(train.build_parser().parse_intermixed_args(words))
-        )
+        return built(words)
 
     return build
 

@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from evaluation.plots import MARKERS, plot_frequency_ap
+from tests import small_results
 
 CLASSES = [("person", "head", 775), ("car", "medium", 60), ("cow", "tail", 4)]
 
@@ -16,18 +17,8 @@ def make_result(trainer="LMPT", seed=1, classes=CLASSES, **changes):
         {"name": name, "group": group, "train_count": count, "positives": 9, "AP": 70.0 + seed}
         for name, group, count in classes
     ]
-    facts = {
-        "trainer": trainer,
-        "dataset": "VOCLT",
-        "backbone": "RN50",
-        "seed": seed,
-        "split": "test",
-        "score": "softmax",
-        "selection": "last_step",
-        "metrics": {"mAP": 71.0},
-        "per_class": rows,
-    }
-    return facts | changes
+    found = {"metrics": {"mAP": 71.0}, "per_class": rows} | changes
+    return small_results.make_result(trainer, seed, **found)
 
 
 @pytest.fixture

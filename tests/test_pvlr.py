@@ -7,22 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import train
 from modeling.clip_loader import tokenize
 from modeling.views import Views
 from tests import _naive_losses as naive
 from tests.small_clip import TOWERS
-from tests.small_set import NAMES, arguments, results, write_set
+from tests.small_set import NAMES, arguments, results
+from tests.small_trainer import built
 
 ASL = ("TRAINER.LOSS.NAME", "asl", "OPTIM.NAME", "adamw", "OPTIM.LR", 1e-3)
-
-
-@pytest.fixture(scope="module")
-def roots(tmp_path_factory):
-    roots = {tower: tmp_path_factory.mktemp(tower) for tower in TOWERS}
-    for tower, root in roots.items():
-        write_set(root, tower)
-    return roots
 
 
 @pytest.fixture
@@ -30,9 +22,7 @@ def build(roots, tmp_path):
     def build(*more, tower="RN"):
         keys = [str(word) for word in (*ASL, *more)]
         words = arguments(roots[tower], "PVLR", tmp_path / "out", *keys, tower=tower)
-        return train.build_trainer(
-            train.build_cfg(train.build_parser().parse_intermixed_args(words))
-        )
+        return built(words)
 
     return build
 

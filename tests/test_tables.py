@@ -7,18 +7,12 @@ import pytest
 
 from evaluation.reports import runs_by_method
 from evaluation.tables import class_table, method_labels, results_table, summarise, time_spent
+from tests import small_results
 
 
 def make_result(trainer="LMPT", seed=1, mean_ap=80.0, **changes):
     metrics = {"mAP": mean_ap, "mAP_head": mean_ap - 10, "mAP_tail": mean_ap + 5, "CF1": 40.0}
-    facts = {
-        "trainer": trainer,
-        "dataset": "VOCLT",
-        "backbone": "RN50",
-        "seed": seed,
-        "split": "test",
-        "score": "softmax",
-        "selection": "last_step",
+    found = {
         "metrics": metrics,
         "per_class": [
             {"name": "cup", "group": "tail", "train_count": 5, "AP": mean_ap + 1},
@@ -26,7 +20,7 @@ def make_result(trainer="LMPT", seed=1, mean_ap=80.0, **changes):
             {"name": "ski", "group": "medium", "train_count": 30, "AP": None},
         ],
     }
-    return facts | changes
+    return small_results.make_result(trainer, seed, **found | changes)
 
 
 def single_label(**changes):
