@@ -9,13 +9,13 @@ one; with a file, runs of different seeds, or other programs, share one mask.
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from common.files import write_whole
 from datasets.subsets import path_draws
 
 _KEYS = {"paths", "known", "proportion"}
@@ -72,7 +72,8 @@ def shared_known_labels(
         raise ValueError(f"DATASET.LABEL_MASK must end in .npz, got {str(file)!r}.")
     if not file.exists():
         known = known_labels(listed, num_classes, proportion, seed)
-        _write(file, paths=np.array(listed), known=known, proportion=proportion)
+        arrays = {"paths": np.array(listed), "known": known, "proportion": proportion}
+        write_whole(file, lambda stream: np.savez_compressed(stream, **arrays))
     saved_paths, known, saved_proportion = _read(file)
     if known.shape[1] != num_classes or not np.isclose(saved_proportion, proportion):
         raise ValueError(
@@ -109,14 +110,3 @@ def _read(file: Path) -> tuple[list[str], np.ndarray, float]:
             f"{proportion.dtype} {proportion.shape}."
         )
     return paths.tolist(), known, float(proportion)
-
-
-def _write(file: Path, **arrays: object) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            np.savez_compressed(stream, **arrays)
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.files import write_whole
 from evaluation.evaluator import GROUPS
-from evaluation.reports import runs_by_method, write_whole
+from evaluation.reports import runs_by_method
 from evaluation.tables import method_labels
 
 __all__ = ["plot_frequency_ap"]

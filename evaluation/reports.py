@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import platform
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import dassl
 import numpy as np
@@ -19,6 +18,7 @@ import torchvision
 from dassl.evaluation import EvaluatorBase
 from torch import Tensor
 
+from common.files import write_text, write_whole
 from compat.bootstrap import ensure_dassl
 from evaluation.evaluator import MultiLabelLongTail
 
@@ -28,7 +28,6 @@ __all__ = [
     "runs_by_method",
     "save_scores",
     "write_results",
-    "write_whole",
 ]
 
 # What must agree for runs to be averaged over their seeds. "config" is the folder above seed<k>.
@@ -107,7 +106,7 @@ def write_results(
     }
     results = _finite(results)
     text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(path, lambda file: file.write(text.encode()))
+    write_text(path, text)
     return results
 
 
@@ -207,16 +206,3 @@ def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write beside ``path`` and rename, so that readers never meet half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

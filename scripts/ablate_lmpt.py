@@ -19,7 +19,8 @@ import torch
 from tqdm import tqdm
 
 import train
-from evaluation.reports import load_results, write_whole
+from common.files import write_text
+from evaluation.reports import load_results
 from evaluation.tables import METRICS, summarise
 
 _L, _C = "TRAINER.LMPT.", "TRAINER.COOP."
@@ -166,7 +167,7 @@ def put_between_marks(text: str, path: Path) -> None:
     before, rest = page.split(start, 1)
     after = rest.split(end, 1)[1]
     whole = f"{before}{start}\n\n{text}\n{end}{after}"
-    write_whole(path, lambda file: file.write(whole.encode()))
+    write_text(path, whole)
 
 
 def spent_before(log: Path) -> float:

@@ -25,9 +25,10 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from common.files import write_text
 from evaluation.average_precision import average_precision
 from evaluation.evaluator import GROUPS
-from evaluation.reports import RUN_KEYS, load_results, write_whole
+from evaluation.reports import RUN_KEYS, load_results
 
 TO_SCORES = {
     "logit": lambda logits: logits,
@@ -169,7 +170,7 @@ def main(arguments: list[str] | None = None) -> None:
     if args.output:
         result = combined_result(first, second, args.weight, metrics, rows)
         text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        write_whole(args.output / "results.json", lambda file: file.write(text.encode()))
+        write_text(args.output / "results.json", text)
         print(f"Results written to {args.output / 'results.json'}")
 
 

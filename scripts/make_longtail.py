@@ -22,11 +22,11 @@ from tabulate import tabulate
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from common.files import write_text, write_whole
 from datasets.captions import read_captions
 from datasets.list_files import ListEntry, read_labels, read_list
 from datasets.longtail import GROUPS, group_of
 from evaluation.plots import GROUP_COLORS
-from evaluation.reports import write_whole
 from scripts.longtail_selection import PROFILES, select, wanted_counts
 
 NAMED_CLASSES = 40  # up to so many classes the plot names each
@@ -237,7 +237,7 @@ def _write(output: Path, files: dict[str, str]) -> None:
         if path.exists() and path.read_bytes() != text.encode():
             raise ValueError(f"{path} exists and is another one; remove it or choose a new folder")
     for name, text in files.items():
-        write_whole(output / name, lambda file, text=text: file.write(text.encode()))
+        write_text(output / name, text)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from evaluation.reports import (
     runs_by_method,
     save_scores,
     write_results,
-    write_whole,
 )
 
 from dassl.config import get_cfg_default  # isort: skip - evaluation makes dassl importable
@@ -104,20 +103,6 @@ def test_an_evaluator_of_single_labels_has_metrics_alone(tmp_path):
         assert returned[key] is None
     (method,) = runs_by_method(load_results(tmp_path))
     assert method == ("VOCLT", "ViT-B/16", "LMPT", "-", "test", "-", "last_step")
-
-
-def test_a_failed_write_keeps_the_old_file(tmp_path):
-    path = tmp_path / "results.json"
-    path.write_text("old")
-
-    def fail(file):
-        file.write(b"half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_whole(path, fail)
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_scores_load_without_pickle(tmp_path):

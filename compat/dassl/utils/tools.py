@@ -8,8 +8,6 @@ import os
 import random
 import urllib.request
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,8 @@ import PIL
 import torch
 from PIL import Image
 from tqdm import tqdm
+
+from common.files import replacing, write_text
 
 
 def mkdir_if_missing(dirname: str) -> None:
@@ -46,21 +46,7 @@ def read_json(fpath: str) -> object:
 
 def write_json(obj: object, fpath: str) -> None:
     """Write `obj` as indented JSON."""
-    mkdir_if_missing(os.path.dirname(fpath))
-    with replacing(fpath) as temporary:
-        temporary.write_text(json.dumps(obj, indent=4), encoding="utf-8")
-
-
-@contextmanager
-def replacing(fpath: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path that becomes `fpath` on success: no half-written file is seen."""
-    target = Path(fpath)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(fpath, json.dumps(obj, indent=4))
 
 
 def read_image(path: str) -> Image.Image:

@@ -13,10 +13,11 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from common.files import replacing, write_text
 from compat.checkpoint_reader import load_checkpoint
 
 from .rng_state import set_rng_state
-from .tools import mkdir_if_missing, replacing
+from .tools import mkdir_if_missing
 
 __all__ = [
     "count_num_param",
@@ -54,8 +55,7 @@ def save_checkpoint(
         torch.save(state, temporary)
     print(f"Checkpoint saved to {path}")
 
-    with replacing(os.path.join(save_dir, "checkpoint")) as temporary:
-        temporary.write_text(f"{os.path.basename(path)}\n", encoding="utf-8")
+    write_text(os.path.join(save_dir, "checkpoint"), f"{os.path.basename(path)}\n")
 
     if is_best:
         best_path = os.path.join(save_dir, "model-best.pth.tar")

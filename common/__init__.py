@@ -1,0 +1,1 @@
+"""The ground floor: imported by all other packages, importing none of them."""
