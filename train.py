@@ -148,7 +148,7 @@ def _run(cfg: CfgNode, args: argparse.Namespace) -> None:
         selects = cfg.TEST.FINAL_MODEL != "last_step"
         trained = None if selects else cfg.OPTIM.MAX_EPOCH
         epoch = args.load_epoch if args.eval_only else trained
-        report.write(epoch, time.perf_counter() - started)
+        report.write(epoch, time.perf_counter() - started, args.eval_only)
 
 
 def _train(trainer: TrainerBase) -> None:

@@ -1,4 +1,4 @@
-"""Three repairs of an installed Dassl, each applied only if a probe shows that it is needed."""
+"""Four repairs of an installed Dassl, each applied only if a probe shows that it is needed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, StepLR
 
 from compat.checkpoint_reader import load_checkpoint, saved_state
+from compat.checkpoint_writer import save_checkpoint
 
 
 def repair_stock() -> list[str]:
@@ -38,6 +39,9 @@ def repair_stock() -> list[str]:
     if not _reads_old_checkpoints_safely(torchtools.load_checkpoint):
         _replace_everywhere(torchtools.load_checkpoint, load_checkpoint)
         done.append("checkpoint reading")
+    if not _writes_whole_checkpoints(torchtools.save_checkpoint):
+        _replace_everywhere(torchtools.save_checkpoint, save_checkpoint)
+        done.append("checkpoint writing")
     return done
 
 
@@ -112,6 +116,28 @@ def _reads_old_checkpoints_safely(reader: Callable[[str], Any]) -> bool:
         except Exception:  # whatever it is, such files are not read
             return False
     return not _Canary.flown
+
+
+# Dassl writes into the file itself, so that a kill leaves half of one under its name.
+
+
+class _Unsaveable:
+    """Makes a writer fail half-way."""
+
+    def __reduce__(self) -> tuple:
+        raise ValueError("on purpose")
+
+
+def _writes_whole_checkpoints(writer: Callable[..., None]) -> bool:
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        for rest in ({}, {"scheduler": _Unsaveable()}):
+            with contextlib.suppress(ValueError):
+                writer({"state_dict": {}, "epoch": 1, **rest}, folder)
+        try:
+            torch.load(os.path.join(folder, "model.pth.tar-1"), weights_only=True)
+        except Exception:  # of several types: half a file
+            return False
+    return True
 
 
 def _replace_everywhere(old: Callable, new: Callable) -> None:

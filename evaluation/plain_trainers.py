@@ -8,7 +8,7 @@ from pathlib import Path
 from dassl.engine import SimpleTrainer
 
 from evaluation.evaluator import MultiLabelLongTail
-from evaluation.reports import write_results
+from evaluation.reports import result_files, write_results
 
 __all__ = ["PlainTrainerResults"]
 
@@ -35,17 +35,18 @@ class PlainTrainerResults:
 
         evaluator.evaluate = remembered
 
-    def write(self, epoch: int | None, seconds: float) -> None:
+    def write(self, epoch: int | None, seconds: float, evaluation: bool) -> None:
         """Write OUTPUT_DIR/results.json, unless nothing was evaluated.
 
         Args:
             epoch: that the evaluated weights were trained for; None if unknown.
             seconds: wall-clock time of the run.
+            evaluation: whether the weights were loaded, not trained; see `result_files`.
         """
         if not self._metrics:
             return
         trainer, cfg = self._trainer, self._trainer.cfg
-        path = Path(cfg.OUTPUT_DIR, "results.json")
+        path = result_files(Path(cfg.OUTPUT_DIR), evaluation).results
         write_results(
             path,
             trainer=cfg.TRAINER.NAME,
@@ -54,7 +55,7 @@ class PlainTrainerResults:
             seed=cfg.SEED,
             split=cfg.TEST.SPLIT if trainer.val_loader is not None else "test",
             epoch=epoch,
-            selection=cfg.TEST.FINAL_MODEL,
+            selection="unknown" if evaluation else cfg.TEST.FINAL_MODEL,
             evaluator=trainer.evaluator,
             metrics=self._metrics,
             config_text=cfg.dump(),

@@ -9,7 +9,7 @@ import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dassl
 import numpy as np
@@ -25,6 +25,7 @@ from evaluation.evaluator import MultiLabelLongTail
 __all__ = [
     "RUN_KEYS",
     "load_results",
+    "result_files",
     "runs_by_method",
     "save_scores",
     "write_results",
@@ -32,6 +33,29 @@ __all__ = [
 
 # What must agree for runs to be averaged over their seeds. "config" is the folder above seed<k>.
 RUN_KEYS = ("dataset", "backbone", "trainer", "config", "split", "score", "selection")
+
+
+class ResultFiles(NamedTuple):
+    """Where an evaluation puts its figures and, if asked to, its scores."""
+
+    results: Path
+    scores: Path
+    training_scores: Path
+
+
+def result_files(folder: Path, evaluation: bool) -> ResultFiles:
+    """Where results go: an evaluation never overwrites those of a training in the same folder.
+
+    Args:
+        folder: OUTPUT_DIR.
+        evaluation: whether the weights were loaded, not trained, by this process.
+    """
+    mark = "_eval" if evaluation and (folder / "config.yaml").is_file() else ""
+    return ResultFiles(
+        folder / f"results{mark}.json",
+        folder / f"scores{mark}.npz",
+        folder / f"scores_train{mark}.npz",
+    )
 
 
 def write_results(
@@ -61,11 +85,12 @@ def write_results(
         seed: seed of the run.
         split: evaluated split, e.g. "test".
         epoch: number of epochs the evaluated weights were trained for; None if unknown.
-        selection: how these weights were chosen, e.g. "last_step" or "best_val".
+        selection: how these weights were chosen: "last_step", "best_val", "best_test", "epoch_<N>"
+            (asked for by number), or "unknown".
         evaluator: any of Dassl's; MultiLabelLongTail adds the classes, the score and the threshold.
         metrics: what ``evaluator.evaluate()`` returned.
         config_text: the whole config; only its SHA256 is written.
-        seconds: wall-clock time of the whole run; None if it was not one piece.
+        seconds: wall-clock time of the whole run, interruptions left out; None if unknown.
         spent: seconds of its parts, "caching" (decoding and encoding once) and "training".
         extra_versions: more libraries to name beside python, torch, torchvision, numpy and dassl.
 

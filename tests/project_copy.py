@@ -6,7 +6,16 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("assets", "compat", "datasets", "evaluation", "losses", "modeling", "trainers")
+PACKAGES = (
+    "assets",
+    "common",
+    "compat",
+    "datasets",
+    "evaluation",
+    "losses",
+    "modeling",
+    "trainers",
+)
 
 
 def copy_project(project: Path) -> Path:

@@ -40,6 +40,7 @@ class LinearProbe(PromptTrainer):
     """Linear probe: a trained classifier on the frozen image tower."""
 
     learner_name = "model"
+    class_specific = True  # a row of the classifier for each class
 
     def check_cfg(self, cfg: CfgNode) -> None:
         """Refuse an unknown start and a template without a place for the class name."""

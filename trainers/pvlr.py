@@ -57,6 +57,8 @@ def extend_cfg(cfg: CfgNode) -> None:
 class PVLR(PromptTrainer):
     """PVLR: knowledge-aware and context-aware labels that attend to regions, and back."""
 
+    class_specific = True  # a bias for each class
+
     def check_cfg(self, cfg: CfgNode) -> None:
         """Refuse unknown choices, two sources of fixed prompts, and what would be ignored."""
         super().check_cfg(cfg)

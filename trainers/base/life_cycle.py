@@ -7,20 +7,23 @@ import io
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from dassl.optim import build_lr_scheduler, build_optimizer
-from dassl.utils import load_checkpoint
+from dassl.utils import load_checkpoint, save_checkpoint
 from torch import nn
 from tqdm import tqdm
 from yacs.config import CfgNode
 
-from evaluation.reports import load_results, save_scores, write_results
-from modeling import checkpoint_files
+from common.rng_state import get_rng_state, set_rng_state
+from evaluation.reports import result_files, save_scores, write_results
 from modeling.choices import check_choice
+from modeling.feature_key import weights_digest
 from modeling.plateau import PlateauOnValidation
+from trainers.base.checkpoints import BEST, Checkpoints, check_origin, check_tensors, learnt
 from trainers.base.epoch_loop import EpochLoop
 
 _FEW_BATCHES = 20  # of an evaluation; fewer need no progress bar
@@ -48,11 +51,15 @@ class LifeCycle(EpochLoop):
     """
 
     learner_name = "prompt_learner"
+    # Whether what is learnt has a part for each class, which no other class can use.
+    class_specific = False
 
     def __init__(self, cfg: CfgNode) -> None:
         self._born = time.time()
+        self._earlier: Mapping[str, Any] = {}  # what a resumed run's checkpoint says of itself
+        self._training = False
         self.weights_epoch = 0
-        self._resume_point: Path | None = None
+        self.selection = cfg.TEST.FINAL_MODEL
         super().__init__(cfg)
 
     def check_cfg(self, cfg: CfgNode) -> None:
@@ -96,6 +103,7 @@ class LifeCycle(EpochLoop):
 
     def train(self) -> None:
         """Dassl's training; a method without a learner goes straight to its test."""
+        self._training = True
         if self.prompt_learner is None:
             print(f"{self.cfg.TRAINER.NAME} trains nothing.")
             self.test()
@@ -103,37 +111,137 @@ class LifeCycle(EpochLoop):
             super().train()
 
     def before_train(self) -> None:
-        """Resume if there is something to resume."""
+        """Resume if there is something to resume, and finish what a kill has interrupted."""
+        _ = self.clip_digest  # of the weights as loaded, which a method may train
         super().before_train()
-        self.weights_epoch = self.start_epoch
-        best = Path(self.output_dir, self.learner_name, checkpoint_files.BEST)
-        if self.start_epoch > 0 and best.is_file():  # stock Dassl forgets it
-            self.best_result = load_checkpoint(str(best))["val_result"]
+        self.weights_epoch = done = self.start_epoch
+        if done == 0:
+            return
+        best = Checkpoints(self.cfg.RESUME or self.output_dir, self.learner_name).best()
+        if best is not None:  # stock Dassl forgets it
+            self.best_result = best["val_result"]
+        self.epoch = done - 1
+        if done not in self.checkpoints.epochs():  # stopped between the best one and this one
+            self._keep_epoch()
+        self._drop_superseded()
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Those of this run."""
+        return Checkpoints(self.output_dir, self.learner_name)
+
+    def resume_model_if_exist(self, directory: str) -> int:
+        """Dassl's resumption, from the checkpoint with most epochs done.
+
+        Returns:
+            The number of epochs done; 0 if there are no checkpoints.
+
+        Raises:
+            ValueError: the checkpoint belongs to another trainer, CLIP, options or classes.
+        """
+        newest = Checkpoints(directory, self.learner_name).newest()
+        if newest is None:
+            print("No checkpoint found, train from scratch")
+            return 0
+        path, checkpoint = newest
+        print(f"Found checkpoint at {directory} (will resume training)")
+        self._take(path, checkpoint)
+        self.optim.load_state_dict(checkpoint["optimizer"])
+        self.sched.load_state_dict(checkpoint["scheduler"])
+        if "rng_state" in checkpoint:  # absent from files that stock Dassl wrote
+            set_rng_state(checkpoint["rng_state"])
+        self._earlier = checkpoint.get("run", {})
+        print(f"Going on after epoch {checkpoint['epoch']} of {path}")
+        return checkpoint["epoch"]
 
     def after_epoch(self) -> None:
         """Watch the metric that selects or schedules, and keep checkpoints as Dassl does.
 
         Beside those, one of every other epoch is there to resume from; only the newest is kept.
         """
-        self.weights_epoch = done = self.epoch + 1
+        self.weights_epoch = self.epoch + 1
         metric = self._watched_metric()
         if self.selects and metric > self.best_result:
             self.best_result = metric
-            self.save_model(
-                self.epoch, self.output_dir, val_result=metric, model_name=checkpoint_files.BEST
-            )
-        every = self.cfg.TRAIN.CHECKPOINT_FREQ
-        previous, self._resume_point = self._resume_point, None
-        if done == self.max_epoch or (every > 0 and done % every == 0):
+            self.save_model(self.epoch, self.output_dir, val_result=metric, model_name=BEST)
+        self._keep_epoch()
+        self._drop_superseded()
+
+    def _keep_epoch(self) -> None:
+        """Save this epoch's numbered checkpoint."""
+        if self._is_due(self.epoch + 1):
             self.save_model(self.epoch, self.output_dir)
         else:
             with contextlib.redirect_stdout(io.StringIO()):  # a line each epoch would drown the log
                 self.save_model(self.epoch, self.output_dir)
-            self._resume_point = checkpoint_files.epochs(Path(self.output_dir, self.learner_name))[
-                done
-            ]
-        if previous is not None:
-            previous.unlink(missing_ok=True)
+
+    def _is_due(self, done: int) -> bool:
+        """Whether a checkpoint stays; others are for resuming alone."""
+        every = self.cfg.TRAIN.CHECKPOINT_FREQ
+        return done == self.max_epoch or (every > 0 and done % every == 0)
+
+    def _drop_superseded(self) -> None:
+        for path in list(self.checkpoints.superseded(self.epoch + 1)):
+            path.unlink(missing_ok=True)
+
+    def save_model(
+        self,
+        epoch: int,
+        directory: str,
+        is_best: bool = False,
+        val_result: float | None = None,
+        model_name: str = "",
+    ) -> None:
+        """Write Dassl's checkpoint, the random generators' states and where it all comes from.
+
+        Args:
+            epoch: current epoch, from 0; the file says how many are done.
+            directory: gets `<registered name>/<file>`.
+            is_best: also copy it to `model-best.pth.tar`.
+            val_result: kept in the file.
+            model_name: file name; `model.pth.tar-<epochs done>` by default.
+
+        Raises:
+            FloatingPointError: a weight is infinite or NaN; nothing is written.
+            OSError: the disk is full, or the folder cannot be written to.
+        """
+        resume_only = not model_name and not self._is_due(epoch + 1)
+        state = {
+            "state_dict": self.prompt_learner.state_dict(),
+            "epoch": epoch + 1,
+            "optimizer": self.optim.state_dict(),
+            "scheduler": self.sched.state_dict(),
+            "val_result": None if val_result is None else float(val_result),
+            "rng_state": get_rng_state(),
+            "run": {**self._origin(), **self._spent(), "resume_only": resume_only},
+        }
+        folder = str(Path(directory, self.learner_name))
+        save_checkpoint(state, folder, is_best=is_best, model_name=model_name)
+
+    def _origin(self) -> dict[str, Any]:
+        """What a checkpoint says of its run, in plain values."""
+        return {
+            "trainer": self.cfg.TRAINER.NAME,
+            "backbone": self.cfg.MODEL.BACKBONE.NAME,
+            "clip": self.clip_digest,
+            "classnames": list(self.classnames),
+            "class_specific": self.class_specific or bool(self.method_cfg.get("CSC", False)),
+            "options": _plain(self.method_cfg),
+            "selection": self.cfg.TEST.FINAL_MODEL,
+            "max_epoch": self.max_epoch,
+        }
+
+    @cached_property
+    def clip_digest(self) -> str:
+        """SHA-256 of CLIP's weights as they were loaded."""
+        return weights_digest(self.clip)
+
+    def _spent(self) -> dict[str, Any]:
+        """Seconds of the whole run so far and of its parts, earlier processes counted in."""
+        earlier = self._earlier.get("seconds_spent", {})
+        parts = {name: s + earlier.get(name, 0.0) for name, s in self.seconds_spent().items()}
+        seconds = time.time() - self._born + self._earlier.get("seconds", 0.0)
+        return {"seconds": seconds, "seconds_spent": parts}
 
     @property
     def selects(self) -> bool:
@@ -183,31 +291,27 @@ class LifeCycle(EpochLoop):
         if not directory:
             print("No --model-dir given: evaluating untrained contexts.")
             return
-        path = checkpoint_files.find(Path(directory, self.learner_name), epoch)
+        path = Checkpoints(directory, self.learner_name).find(epoch)
         checkpoint = load_checkpoint(str(path))
-        # CoOp stores the class names' embeddings too; ours come from the class names at hand.
-        contexts = {
-            name: value
-            for name, value in checkpoint["state_dict"].items()
-            if name not in ("token_prefix", "token_suffix")
-        }
-        checkpoint_files.check_fits(path, contexts, self.prompt_learner.state_dict())
-        self.prompt_learner.load_state_dict(contexts)
+        self._take(path, checkpoint)
         self.weights_epoch = int(checkpoint["epoch"])
+        self.selection = _how_chosen(path, checkpoint)
         print(f"Loaded contexts of epoch {self.weights_epoch} from {path}")
-        self._note_other_classes(Path(directory, "results.json"))
 
-    def _note_other_classes(self, results: Path) -> None:
-        """Say so if a run was trained on other classes; what all classes share still fits."""
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            (run,) = load_results(results)
-            trained = [row["name"] for row in run["per_class"]]
-            if trained and trained != list(self.classnames):
-                print(
-                    f"Note: that run's classes are {', '.join(trained[:3])}, ...; those here are "
-                    f"{', '.join(self.classnames[:3])}, .... Class-specific contexts and "
-                    "classifiers belong to their own."
-                )
+    def _take(self, path: Path, checkpoint: Mapping[str, Any]) -> None:
+        """Put a checkpoint's tensors into the learner if they belong there."""
+        run = checkpoint.get("run")
+        if run is None:
+            print(
+                f"{path} does not say which trainer, CLIP, class names and selection it comes "
+                "from; the names and shapes of its tensors are all that is checked."
+            )
+        else:
+            for note in check_origin(path, run, self._origin()):
+                print(note)
+        tensors = learnt(checkpoint)
+        check_tensors(path, tensors, self.prompt_learner.state_dict())
+        self.prompt_learner.load_state_dict(tensors)
 
     @torch.no_grad()
     def test(self, split: str | None = None) -> float:
@@ -232,31 +336,30 @@ class LifeCycle(EpochLoop):
         return next(iter(metrics.values()))
 
     def _write_results(self, split: str, metrics: Mapping[str, float]) -> None:
-        cfg = self.cfg
-        folder = Path(self.output_dir)
-        resumed = getattr(self, "start_epoch", 0) > 0
+        cfg, spent = self.cfg, self._spent()
+        files = result_files(Path(self.output_dir), evaluation=not self._training)
         write_results(
-            folder / "results.json",
+            files.results,
             trainer=cfg.TRAINER.NAME,
             dataset=cfg.DATASET.NAME,
             backbone=cfg.MODEL.BACKBONE.NAME,
             seed=cfg.SEED,
             split=split,
             epoch=self.weights_epoch,
-            selection=cfg.TEST.FINAL_MODEL,
+            selection=self.selection,
             evaluator=self.evaluator,
             metrics=metrics,
             config_text=cfg.dump(),
-            seconds=None if resumed else time.time() - self._born,
-            spent=self.seconds_spent(),
+            seconds=spent["seconds"],
+            spent=spent["seconds_spent"],
         )
         if cfg.TEST.SAVE_SCORES:
             # Those of the training images are what an ensemble may be fitted or scaled on.
             items, loader = getattr(self.dm.dataset, split), getattr(self, f"{split}_loader")
-            self._save_scores(folder / "scores.npz", items, loader)
+            self._save_scores(files.scores, items, loader)
             training = self.dm.dataset.train_x
-            self._save_scores(folder / "scores_train.npz", training, self.plain_train_loader)
-        print(f"Results written to {folder / 'results.json'}")
+            self._save_scores(files.training_scores, training, self.plain_train_loader)
+        print(f"Results written to {files.results}")
 
     def _save_scores(self, path: Path, items: Sequence[Any], loader: Iterable[Any]) -> None:
         """Logits and targets [N, C] of the images that a loader gives in the order of `items`."""
@@ -266,3 +369,21 @@ class LifeCycle(EpochLoop):
             logits.append(self.model_inference(views))
             targets.append(found)
         save_scores(path, torch.cat(logits), torch.cat(targets), [item.impath for item in items])
+
+
+def _how_chosen(path: Path, checkpoint: Mapping[str, Any]) -> str:
+    """The rule by which a checkpoint's epoch was chosen, for the results."""
+    run = checkpoint.get("run")
+    if run is None:
+        return "unknown"
+    if path.name == BEST:
+        return run["selection"]
+    done = checkpoint["epoch"]
+    return "last_step" if done == run["max_epoch"] else f"epoch_{done}"
+
+
+def _plain(value: object) -> object:
+    """A config value as a checkpoint keeps it: nodes as dicts, tuples as lists."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value

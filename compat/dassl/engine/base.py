@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from dassl.utils import load_checkpoint, resume_from_checkpoint, save_checkpoint, tolist_if_not
-from dassl.utils.rng_state import get_rng_state
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+
+from common.rng_state import get_rng_state
 
 BEST_MODEL = "model-best.pth.tar"
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import warnings
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from common.files import replacing, write_text
+from common.rng_state import set_rng_state
 from compat.checkpoint_reader import load_checkpoint
-
-from .rng_state import set_rng_state
-from .tools import mkdir_if_missing
+from compat.checkpoint_writer import save_checkpoint, without_module
 
 __all__ = [
     "count_num_param",
@@ -29,39 +25,6 @@ __all__ = [
     "resume_from_checkpoint",
     "save_checkpoint",
 ]
-
-
-def save_checkpoint(
-    state: dict[str, Any],
-    save_dir: str,
-    is_best: bool = False,
-    remove_module_from_keys: bool = True,
-    model_name: str = "",
-) -> None:
-    """Write a checkpoint, then its name into the file `checkpoint` beside it.
-
-    Args:
-        state: Holds at least `state_dict` and `epoch`, the number of epochs done.
-        save_dir: Directory, created if missing.
-        is_best: Also copy it to `model-best.pth.tar`.
-        remove_module_from_keys: Strip the "module." that DataParallel puts before names.
-        model_name: File name; `model.pth.tar-<epoch>` by default.
-    """
-    mkdir_if_missing(save_dir)
-    if remove_module_from_keys:
-        state = {**state, "state_dict": _without_module(state["state_dict"])}
-    path = os.path.join(save_dir, model_name or f"model.pth.tar-{state['epoch']}")
-    with replacing(path) as temporary:
-        torch.save(state, temporary)
-    print(f"Checkpoint saved to {path}")
-
-    write_text(os.path.join(save_dir, "checkpoint"), f"{os.path.basename(path)}\n")
-
-    if is_best:
-        best_path = os.path.join(save_dir, "model-best.pth.tar")
-        with replacing(best_path) as temporary:
-            shutil.copy(path, temporary)
-        print(f'Best checkpoint saved to "{best_path}"')
 
 
 def resume_from_checkpoint(
@@ -99,7 +62,7 @@ def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
         weight_path: Checkpoint with a `state_dict`, or a plain state dict.
     """
     checkpoint = load_checkpoint(weight_path)
-    saved = _without_module(checkpoint.get("state_dict", checkpoint))
+    saved = without_module(checkpoint.get("state_dict", checkpoint))
     wanted = model.state_dict()
     matched = {k: v for k, v in saved.items() if k in wanted and wanted[k].shape == v.shape}
     if not matched:
@@ -183,7 +146,3 @@ def init_network_weights(model: nn.Module, init_type: str = "normal", gain: floa
             nn.init.ones_(module.weight) if is_norm else initialisers[init_type](module.weight)
         if isinstance(getattr(module, "bias", None), torch.Tensor):
             nn.init.zeros_(module.bias)
-
-
-def _without_module(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name.removeprefix("module."): tensor for name, tensor in state_dict.items()}
