@@ -27,12 +27,16 @@ STOCK = {
         from .trainer import load_checkpoint
         logging.disable(logging.WARNING)
     """,
-    "engine/trainer.py": "from dassl.utils import load_checkpoint",
-    "utils/__init__.py": "from .torchtools import load_checkpoint",
+    "engine/trainer.py": "from dassl.utils import load_checkpoint, save_checkpoint",
+    "utils/__init__.py": "from .torchtools import load_checkpoint, save_checkpoint",
     "utils/torchtools.py": """
         def load_checkpoint(path):
             import torch  # here, as most of these tests can do without
             return torch.load(path)
+        def save_checkpoint(state, save_dir, is_best=False, remove_module_from_keys=True,
+                            model_name=""):
+            import torch
+            torch.save(state, f"{save_dir}/{model_name or 'model.pth.tar-' + str(state['epoch'])}")
     """,
     "optim/lr_scheduler.py": """
         from torch.optim.lr_scheduler import LRScheduler
@@ -48,6 +52,8 @@ STOCK = {
                 return [self.cons_lr]
     """,
 }
+
+ALL_REPAIRS = "warm-up constructor, warm-up state, checkpoint reading, checkpoint writing"
 
 
 @pytest.fixture
@@ -186,10 +192,7 @@ REPORT = """
 @pytest.mark.skipif(bool(find_spec("gdown") or find_spec("wilds")), reason="they are installed")
 def test_optional_packages_are_stubbed_and_logging_is_left_alone(stock):
     banner, state, spec = run(REPORT, stock)
-    assert banner == (
-        f"Dassl: stock 0.6.3 at {stock / 'dassl'}; "
-        "repairs: warm-up constructor, warm-up state, checkpoint reading"
-    )
+    assert banner == (f"Dassl: stock 0.6.3 at {stock / 'dassl'}; repairs: {ALL_REPAIRS}")
     assert state == "10 False"
     assert spec == "dassl.data.datasets.dg.wilds"
 
@@ -218,6 +221,7 @@ def test_a_dassl_that_is_imported_already_is_repaired_everywhere(stock):
         readers = {plugin.read, dassl.engine.load_checkpoint, dassl.engine.trainer.load_checkpoint}
         readers |= {dassl.utils.load_checkpoint, dassl.utils.torchtools.load_checkpoint}
         print(len(readers), readers.pop().__module__)
+        print(dassl.engine.trainer.save_checkpoint.__module__)
 
         from dassl.optim.lr_scheduler import ConstantWarmupScheduler
         def parts():
@@ -233,8 +237,9 @@ def test_a_dassl_that_is_imported_already_is_repaired_everywhere(stock):
         print(resumed.last_epoch, resumed.successor.optimizer is optimizer)
     """
     banner, *found = run(script, stock)
-    assert banner.endswith("repairs: warm-up constructor, warm-up state, checkpoint reading")
-    assert found == ["0 []", "1 compat.checkpoint_reader", "dict False", "1 True"]
+    assert banner.endswith(f"repairs: {ALL_REPAIRS}")
+    modules = ["1 compat.checkpoint_reader", "compat.checkpoint_writer"]
+    assert found == ["0 []", *modules, "dict False", "1 True"]
 
 
 # The built-in core

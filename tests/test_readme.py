@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from tests.project_copy import copy_project
 from tests.small_set import arguments, write_set
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,12 +17,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_a_method_is_one_file(tmp_path):
     """The README's example, dropped into a copy of the project, is found, configured and run."""
-    project = tmp_path / "project"
-    packages = ("compat", "datasets", "evaluation", "losses", "modeling", "trainers")
-    for name in (*packages, "configuration.py", "train.py"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        project.mkdir(exist_ok=True)
-        copy(ROOT / name, project / name)
+    project = copy_project(tmp_path / "project")
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
     (project / "trainers" / "mine.py").write_text(code)
     write_set(tmp_path / "data")
