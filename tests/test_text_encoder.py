@@ -10,6 +10,7 @@ from modeling.clip_loader import build_clip, tokenize
 from modeling.prompt_learner import PromptLearner
 from modeling.text_encoder import TextEncoder
 from modeling.tokenizer import end_positions
+from tests._tolerance import assert_as_exact, in_double
 from tests.small_clip import random_clip
 
 NAMES = ["cat", "traffic_light", "tv monitor", "motorbike"]
@@ -31,12 +32,20 @@ def ends(features, eot):
 
 def gradient(features, ctx):
     weight = torch.randn(features.shape, generator=torch.Generator().manual_seed(1))
-    return torch.autograd.grad((features.float() * weight).sum(), ctx)[0]
+    return torch.autograd.grad((features * weight).sum(), ctx)[0]
 
 
-def error(ours, theirs):
-    ours, theirs = ours.detach(), theirs.detach()
-    return float((ours - theirs).abs().max() / theirs.abs().max())
+def clips_features(learner, clip_model):
+    """CLIP's own features [C, D] of a learner's prompts, in the precision of its weights."""
+    prompts = learner().to(clip_model.positional_embedding.dtype)
+    return ends(clips_own(prompts, clip_model), learner.eot)
+
+
+def assert_as_exact_as_clip(ours, learner, clip_model):
+    """Features and their gradients are as near to the truth as CLIP's own are."""
+    theirs, truth = (clips_features(learner, c) for c in (clip_model, in_double(clip_model)))
+    assert_as_exact(ours, theirs, truth)
+    assert_as_exact(*(gradient(features, learner.ctx) for features in (ours, theirs, truth)))
 
 
 def in_precision(clip_model, dtype):
@@ -48,26 +57,20 @@ def in_precision(clip_model, dtype):
 def test_truncated_equals_clip_itself_on_77_tokens(position, csc, clip_model):
     learner = PromptLearner(NAMES, clip_model, n_ctx=4, csc=csc, position=position)
     ours = TextEncoder(clip_model)(learner(), learner.eot)
-    theirs = ends(clips_own(learner(), clip_model), learner.eot)
-    assert torch.allclose(ours, theirs, atol=2e-6)
-    assert error(gradient(ours, learner.ctx), gradient(theirs, learner.ctx)) < 1e-4
+    assert_as_exact_as_clip(ours, learner, clip_model)
 
 
 @pytest.mark.parametrize(("position", "shared"), [("end", 5), ("end", 2), ("middle", 3)])
 def test_shared_prefix_equals_whole_prompts(position, shared, vit):
     learner = PromptLearner(NAMES, vit, n_ctx=4, position=position)
-    encoder = TextEncoder(vit)
-    whole = encoder(learner(), learner.eot)
-    prefixed = encoder(learner(), learner.eot, shared)
-    assert torch.allclose(prefixed, whole, atol=2e-6)
-    assert error(gradient(prefixed, learner.ctx), gradient(whole, learner.ctx)) < 1e-4
+    prefixed = TextEncoder(vit)(learner(), learner.eot, shared)
+    assert_as_exact_as_clip(prefixed, learner, vit)
 
 
 def test_one_prompt_can_be_all_prefix_but_its_name(vit):
     learner = PromptLearner(["cat"], vit, n_ctx=4)
-    encoder = TextEncoder(vit)
-    prefixed = encoder(learner(), learner.eot, learner.shared_prefix)
-    assert torch.allclose(prefixed, encoder(learner(), learner.eot), atol=2e-6)
+    prefixed = TextEncoder(vit)(learner(), learner.eot, learner.shared_prefix)
+    assert_as_exact_as_clip(prefixed, learner, vit)
 
 
 @pytest.mark.parametrize("layers", [1, 3])
@@ -75,45 +78,51 @@ def test_reading_the_end_token_alone_equals_transforming_every_row(layers):
     clip_model = random_clip(layers=layers)
     learner = PromptLearner(NAMES, clip_model, n_ctx=4, csc=True)
     ours = TextEncoder(clip_model)(learner(), learner.eot)
-    theirs = ends(clips_own(learner(), clip_model), learner.eot)
-    assert torch.allclose(ours, theirs, atol=2e-6)
-    assert error(gradient(ours, learner.ctx), gradient(theirs, learner.ctx)) < 1e-4
+    assert_as_exact_as_clip(ours, learner, clip_model)
 
 
 def test_plain_texts_equal_encode_text(clip_model):
     tokens = tokenize(TEXTS)
-    theirs = clip_model.encode_text(tokens)
-    ours = TextEncoder(clip_model).encode_tokens(tokens)
-    assert torch.allclose(ours, theirs / theirs.norm(dim=-1, keepdim=True), atol=2e-6)
+    found = (clip.encode_text(tokens) for clip in (clip_model, in_double(clip_model)))
+    theirs, truth = (features / features.norm(dim=-1, keepdim=True) for features in found)
+    assert_as_exact(TextEncoder(clip_model).encode_tokens(tokens), theirs, truth)
 
 
 def test_views_are_every_position_up_to_the_end(clip_model):
     tokens = tokenize(TEXTS)
     eot = end_positions(tokens)
     views = TextEncoder(clip_model).encode_views(tokens)
-    theirs = clips_own(clip_model.token_embedding(tokens), clip_model)
-    assert views.local_features.shape == (3, int(eot.max()) + 1, 32)
-    assert torch.allclose(views.local_features, theirs[:, : int(eot.max()) + 1], atol=2e-6)
+    length = int(eot.max()) + 1
+    theirs, truth = (
+        clips_own(clip.token_embedding(tokens), clip)[:, :length]
+        for clip in (clip_model, in_double(clip_model))
+    )
+    assert views.local_features.shape == (3, length, 32)
+    assert_as_exact(views.local_features, theirs, truth)
     assert torch.equal(views.global_features, ends(views.local_features, eot))
     assert views.mask.sum(dim=1).tolist() == (eot + 1).tolist()
     assert all(mask[: end + 1].all() for mask, end in zip(views.mask, eot, strict=True))
 
 
 @pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize(
-    ("dtype", "values", "gradients"), [(torch.bfloat16, 2e-2, 0.1), (torch.float16, 3e-3, 0.02)]
-)
-def test_16_bit_towers_are_close_and_closer_than_clips_own(dtype, values, gradients, shared, vit):
-    learner = PromptLearner(NAMES, vit, n_ctx=4)
-    truth = ends(clips_own(learner(), vit), learner.eot)
-    true_gradient = gradient(truth, learner.ctx)
-    small = in_precision(vit, dtype)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_16_bit_towers_are_as_exact_as_clips_own(dtype, shared, vit):
+    learner, small = PromptLearner(NAMES, vit, n_ctx=4), in_precision(vit, dtype)
     ours = TextEncoder(small)(learner(), learner.eot, learner.shared_prefix if shared else 0)
+    found = (ours, clips_features(learner, small), clips_features(learner, in_double(vit)))
     assert ours.dtype is torch.float32
-    clips = ends(clips_own(learner(), small), learner.eot)
-    assert error(ours, truth) < values
-    assert error(gradient(ours, learner.ctx), true_gradient) < gradients
-    assert (ours - truth).norm() < (clips.float() - truth).norm()
+    assert_as_exact(*found, times=4)
+    assert_as_exact(*(gradient(features, learner.ctx) for features in found), times=4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_stream_between_16_bit_blocks_is_fp32(dtype, vit):
+    learner, encoder = PromptLearner(NAMES, vit, n_ctx=4), TextEncoder(in_precision(vit, dtype))
+    seen = []
+    for norm in [*(block.ln_1 for block in encoder.blocks), encoder.ln_final]:
+        norm.register_forward_pre_hook(lambda _, streams: seen.append(streams[0].dtype))
+    encoder(learner(), learner.eot)
+    assert seen == [torch.float32] * 3
 
 
 def test_frozen_weights_get_no_gradient(vit):
