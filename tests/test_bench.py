@@ -10,13 +10,14 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from evaluation.average_precision import average_precision
-from scripts import bench, bench_sides
+from scripts import bench, bench_measure, bench_sides
 from scripts.bench_data import BENCHMARKS, GEOMETRIES, write_set
 from scripts.bench_measure import Meter, operations
 from scripts.bench_naive import growing_average_precision
 from scripts.bench_sides import Setting, build_naive, build_ours
 from tests.small_clip import RESOLUTION, random_clip
 
+CPU = torch.device("cpu")
 NAMES = ("cat", "traffic light", "diningtable", "tv_monitor", "dog")
 
 
@@ -28,8 +29,7 @@ def setting(tmp_path, tower):
     save_file({name: value.contiguous() for name, value in state_dict.items()}, weights)
     benchmark = replace(BENCHMARKS[20], names=NAMES)
     side = RESOLUTION[tower]
-    device = torch.device("cpu")
-    return Setting(tmp_path / "data", str(weights), side, benchmark, device, "fp32", 8)
+    return Setting(tmp_path / "data", str(weights), side, benchmark, CPU, "fp32", 8)
 
 
 @pytest.fixture
@@ -115,14 +115,60 @@ def test_operations_are_counted():
     assert operations(lambda: torch.autograd.grad((a @ b).sum(), b)) == 2 * 2 * 3 * 4 * 5
 
 
-def test_memory_is_what_a_call_holds_at_its_peak():
-    meter = Meter(torch.device("cpu"), 0.01)
-    with meter.memory() as memory:
-        torch.ones(30, 2**20).sum()  # 120 MiB, freed again
-    if memory.peak is None:
-        pytest.skip("this system does not tell")
-    assert 110 < memory.peak / 2**20 < 180
-    assert meter.median(lambda: None) < 0.01 < meter.once(lambda: __import__("time").sleep(0.02))
+class Clock:
+    """Stands still but for what is said to take time."""
+
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+    def calls(self, *seconds):
+        """A call that takes so long the first time, so long the second time, ..."""
+        left = iter(seconds)
+
+        def call():
+            self.now += next(left)
+
+        return call
+
+
+def test_a_time_is_the_median_of_the_calls_that_the_budget_allows():
+    clock = Clock()
+    meter = Meter(CPU, 8, clock)
+    assert meter.once(clock.calls(2.5)) == 2.5
+    assert meter.median(clock.calls(1, 5, 4, 99)) == 4  # 10 s are more than 8
+    assert meter.median(clock.calls(9, 99)) == 9  # one at least
+    instant = clock.calls(*[0] * 200)
+    assert meter.median(instant) == 0 and pytest.raises(StopIteration, instant)  # 200 at most
+
+
+def test_the_rate_is_that_of_the_fastest_product(monkeypatch):
+    monkeypatch.setattr(bench_measure, "_SIDES", {"cpu": 8})
+    readings = iter([0, 9, 10, 14, 20, 22, 30, 33])  # the first product warms up
+    rate = Meter(CPU, 8, lambda: next(readings)).throughput(torch.float32)
+    assert rate == 2 * 8**3 / 2 and not list(readings)
+
+
+def test_memory_is_the_peak_above_what_was_held_before(tmp_path, monkeypatch):
+    status = tmp_path / "status"
+    monkeypatch.setattr(bench_measure, "_STATUS", status)
+    monkeypatch.setattr(bench_measure, "_CLEAR", tmp_path / "clear_refs")
+    status.write_text("VmHWM:\t  900 kB\nVmRSS:\t  300 kB\n")
+    with Meter(CPU, 1).memory() as memory:
+        status.write_text("VmHWM:\t  700 kB\nVmRSS:\t  400 kB\n")
+    assert memory.peak == 400 * 1024
+    assert (tmp_path / "clear_refs").read_text() == "5"
+    monkeypatch.setattr(bench_measure, "_CLEAR", tmp_path / "none" / "clear_refs")
+    with Meter(CPU, 1).memory() as memory:
+        pass
+    assert memory.peak is None  # a system that does not tell
+
+
+def seconds(shown):
+    """A cell of the table: "12.3 ms" -> 0.0123."""
+    value, unit = shown.replace(",", "").lstrip("=").split()
+    return float(value) * {"ms": 1e-3, "s": 1.0, "min": 60.0}[unit]
 
 
 def test_quick_prints_every_row(capsys, monkeypatch):
@@ -135,7 +181,8 @@ def test_quick_prints_every_row(capsys, monkeypatch):
         *("step", "epoch", "cache", "evaluation", "run", "memory of a step", "average precision")
     }
     assert len(table) == 2 + len(rows) + 1  # the run twice: computed and measured
-    assert float(rows["step"][4].replace(",", "")) > 1
+    naive, ours, ratio = rows["step"][2:5]
+    assert float(ratio.replace(",", "")) == pytest.approx(seconds(naive) / seconds(ours), rel=0.02)
     assert all(re.fullmatch(r"[\d.]+ m?s", cell) for cell in rows["step"][5:])
     assert "fp32" in shown and "Steps are of 8 images" in shown
 
