@@ -3,7 +3,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from modeling.feature_files import CannotStoreError, FeatureFile
 from modeling.views import Views
 
 CPU = torch.device("cpu")
+PATIENCE = 60  # seconds after which a process that should go on is taken to hang
 V, N, R, D = 2, 7, 4, 6
 KEY = {"files": "abc", "views": "plain, mirrored"}
 
@@ -216,16 +216,35 @@ def test_without_locks_each_run_writes_a_part_of_its_own(file, reason, monkeypat
     assert len(list(file.path.parent.glob("*.safetensors"))) == 1
 
 
+@pytest.mark.skipif(feature_files.fcntl is None, reason="without locks nobody waits")
 class TestSeveralProcesses:
-    """Forked, for starting Python anew takes seconds."""
+    """Forked, for starting Python anew takes seconds.
+
+    Semaphores tell how far each has come, for a killed process leaves nothing of them behind.
+    """
 
     fork = multiprocessing.get_context("fork")
 
-    def run(self, file, log, seconds):
+    @pytest.fixture(autouse=True)
+    def stages(self, monkeypatch):
+        self.encoding, self.waiting, self.may_go_on = (self.fork.Semaphore(0) for _ in range(3))
+        flock = feature_files.fcntl.flock
+
+        def told(file, operation):
+            if not operation & feature_files.fcntl.LOCK_NB:
+                self.waiting.release()
+            flock(file, operation)
+
+        monkeypatch.setattr(feature_files.fcntl, "flock", told)
+
+    def start(self, file, log):
+        """A process that reads the file or makes it; it encodes when it may go on."""
+
         def slow(put):
             with open(log, "a") as opened:
                 opened.write("encoding\n")
-            time.sleep(seconds)
+            self.encoding.release()
+            self.may_go_on.acquire()
             fill(put)
 
         def work():
@@ -235,36 +254,34 @@ class TestSeveralProcesses:
             expected = features()
             os._exit(0 if torch.equal(views.global_features, expected.global_features) else 1)
 
-        process = self.fork.Process(target=work)
+        process = self.fork.Process(target=work, daemon=True)
         process.start()
         return process
 
-    def wait_for(self, condition):
-        end = time.time() + 20
-        while not condition():
-            assert time.time() < end
-            time.sleep(0.01)
-
     def test_the_second_waits_for_the_first(self, file, tmp_path):
         log = tmp_path / "log"
-        processes = [self.run(reopened(file), log, 0.5) for _ in range(3)]
+        processes = [self.start(reopened(file), log) for _ in range(3)]
+        assert self.encoding.acquire(timeout=PATIENCE)
+        assert all(self.waiting.acquire(timeout=PATIENCE) for _ in range(2))
+        self.may_go_on.release()
         for process in processes:
-            process.join(30)
+            process.join(PATIENCE)
         assert [process.exitcode for process in processes] == [0, 0, 0]
         assert log.read_text().splitlines() == ["encoding"]
         assert [path.name for path in file.path.parent.iterdir()] == [file.path.name]
 
     def test_a_killed_writer_leaves_no_file_and_blocks_nobody(self, file, tmp_path):
         log = tmp_path / "log"
-        killed = self.run(reopened(file), log, 60)
-        self.wait_for(log.exists)
-        waiting = self.run(reopened(file), log, 0)
-        time.sleep(0.2)
-        assert waiting.exitcode is None  # it waits
+        killed = self.start(reopened(file), log)
+        assert self.encoding.acquire(timeout=PATIENCE)
+        waiting = self.start(reopened(file), log)
+        assert self.waiting.acquire(timeout=PATIENCE)
         os.kill(killed.pid, signal.SIGKILL)
-        killed.join(20)
-        assert not file.path.exists() or waiting.exitcode is not None
-        waiting.join(20)
+        killed.join(PATIENCE)
+        assert self.encoding.acquire(timeout=PATIENCE)  # the other one has begun
+        assert not file.path.exists()
+        self.may_go_on.release()
+        waiting.join(PATIENCE)
         assert waiting.exitcode == 0 and log.read_text().count("encoding") == 2
         assert torch.equal(file.read(CPU).global_features, features().global_features)
 
