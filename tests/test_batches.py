@@ -6,9 +6,11 @@ import pytest
 import torch
 
 import train
+from modeling.clip_loader import tokenize
 from modeling.tokenizer import tokenize_captions
+from tests._tolerance import assert_as_exact, in_double
 from tests.single_label_set import pet_arguments, write_pets
-from tests.small_set import arguments, contexts, results, write_set
+from tests.small_set import NAMES, arguments, contexts, results, write_set
 from tests.small_trainer import built
 
 pytestmark = pytest.mark.usefixtures("no_env_info")
@@ -82,9 +84,23 @@ def test_texts_have_no_augmented_views(build):
 
 
 class TestRegions:
-    def test_weight_zero_is_clip_itself(self, build):
-        plain, none = build("ZeroshotCLIP"), build("CoOp", "TRAINER.COOP.REGION_WEIGHT", 0.0)
-        assert not plain.looks_at_regions and not none.looks_at_regions
+    @pytest.mark.parametrize(
+        ("name", "more"),
+        [("ZeroshotCLIP", ()), ("CoOp", ("TRAINER.COOP.CTX_INIT", "a_photo_of_a"))],
+    )
+    def test_weight_zero_is_clip_itself(self, name, more, build):
+        trainer = build(name, f"TRAINER.{name.upper()}.REGION_WEIGHT", 0.0, *more)
+        images = torch.rand(3, 3, 32, 32)
+
+        def logits(clip):
+            pictures = clip.encode_image(images)
+            texts = clip.encode_text(tokenize([f"a photo of a {name}." for name in NAMES]))
+            pictures, texts = (x / x.norm(dim=-1, keepdim=True) for x in (pictures, texts))
+            return clip.logit_scale.exp() * pictures @ texts.T
+
+        assert not trainer.looks_at_regions
+        found = trainer.compute_logits(trainer.encode_images(images), trainer.text_features())
+        assert_as_exact(found, logits(trainer.clip), logits(in_double(trainer.clip)))
 
     @pytest.mark.parametrize("name", ["CoOp", "LMPT", "ZeroshotCLIP"])
     def test_logits_are_a_share_of_pooled_regions(self, name, build):
