@@ -6,13 +6,14 @@ latent scenes, found by swaps that leave every class count and every picture siz
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import random
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +24,13 @@ from datasets.shapes_captions import describe
 from datasets.shapes_glyphs import SHAPE_NAMES
 from datasets.shapes_renderer import BENCHMARK, render
 
+try:
+    import fcntl
+except ImportError:  # not a Unix: what killed processes leave stays
+    fcntl = None
+
 FOLDER = "shapes_lt"
+_SCRATCH = f".{FOLDER}-"  # begins the names of folders that are being drawn
 STAMP = "shapes_lt_version.json"
 MAX_OBJECTS = 4  # objects in one picture
 JPEG_QUALITY = 92
@@ -62,16 +69,23 @@ def ensure_generated(root: str | os.PathLike[str], spec: ShapesSpec) -> Path:
     """Return ROOT/shapes_lt, generating it first where it is missing or of another version.
 
     The folder appears in one rename, so an interrupted run leaves nothing half made and two
-    processes may call this at once.
+    processes may call this at once. What killed ones have left beside it is removed.
 
     Raises:
         FileExistsError: ROOT/shapes_lt exists but was not made by this generator.
     """
     folder = Path(root).expanduser() / FOLDER
-    if _is_fresh(folder, spec):
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{FOLDER}-", dir=folder.parent))
+    _remove_abandoned(folder.parent)
+    if not _is_fresh(folder, spec):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _sharing(folder.parent):
+            _generate_beside(folder, spec)
+    return folder
+
+
+def _generate_beside(folder: Path, spec: ShapesSpec) -> None:
+    """Generate into a folder of this process alone, then rename it."""
+    scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder.parent))
     try:
         generate(scratch / FOLDER, spec)
         if folder.exists() and not _is_fresh(folder, spec):
@@ -83,7 +97,36 @@ def ensure_generated(root: str | os.PathLike[str], spec: ShapesSpec) -> Path:
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return folder
+
+
+def _remove_abandoned(root: Path) -> None:
+    """Remove half-drawn folders, unless some process is drawing in there just now."""
+    found = list(root.glob(f"{_SCRATCH}*"))
+    if found:
+        with _sharing(root, alone=True) as alone:
+            for scratch in found if alone else ():
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _sharing(root: Path, alone: bool = False) -> Iterator[bool]:
+    """Lock a folder together with others, or `alone`; yields False where that cannot be.
+
+    The lock is on the folder itself and goes with the process, however that ends.
+    """
+    if fcntl is None:
+        yield False
+        return
+    number = os.open(root, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+            held = True
+        except OSError:  # somebody draws, or a file system without locks
+            held = False
+        yield held
+    finally:
+        os.close(number)
 
 
 def generate(folder: Path, spec: ShapesSpec) -> None:

@@ -16,6 +16,7 @@ from datasets.shapes_generator import (
     STAMP,
     ShapesSpec,
     _scene_affinity,
+    _sharing,
     assign_labels,
     ensure_generated,
 )
@@ -146,4 +147,16 @@ def test_two_processes_may_generate_at_once(tmp_path):
     for run in runs:
         run.join(60)
     assert [run.exitcode for run in runs] == [0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["shapes_lt"]
+
+
+def test_what_a_killed_process_has_drawn_is_removed_unless_somebody_draws(tmp_path):
+    ensure_generated(tmp_path, SMALL)
+    left = tmp_path / ".shapes_lt-k1lled_" / "shapes_lt"
+    left.mkdir(parents=True)
+    with _sharing(tmp_path) as held:
+        assert held
+        ensure_generated(tmp_path, SMALL)
+        assert left.is_dir()
+    ensure_generated(tmp_path, SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["shapes_lt"]
