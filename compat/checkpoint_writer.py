@@ -42,12 +42,18 @@ def save_checkpoint(
     _refuse_lost_weights(state, path)
     _save(state, path)
     print(f"Checkpoint saved to {path}")
-    write_text(os.path.join(save_dir, "checkpoint"), f"{os.path.basename(path)}\n")
+    point_to(path)
     if is_best:
         best_path = os.path.join(save_dir, "model-best.pth.tar")
         with replacing(best_path) as temporary:
             shutil.copy(path, temporary)
         print(f'Best checkpoint saved to "{best_path}"')
+
+
+def point_to(path: str | os.PathLike[str]) -> None:
+    """Write a checkpoint's name into the file `checkpoint` beside it, as Dassl does."""
+    folder, name = os.path.split(path)
+    write_text(os.path.join(folder, "checkpoint"), f"{name}\n")
 
 
 def without_module(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

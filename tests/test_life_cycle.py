@@ -74,6 +74,15 @@ def test_the_best_metric_survives_a_resume(root, tmp_path, monkeypatch):
     assert halved["epoch"] == whole["epoch"] and halved["metrics"] == whole["metrics"]
 
 
+def test_a_run_killed_before_naming_its_last_checkpoint_names_it_in_the_end(root, tmp_path):
+    run(root, tmp_path / "out")
+    pointer = tmp_path / "out" / "prompt_learner" / "checkpoint"
+    assert pointer.read_text() == "model.pth.tar-4\n"
+    pointer.write_text("model.pth.tar-3\n")
+    run(root, tmp_path / "out")
+    assert pointer.read_text() == "model.pth.tar-4\n"
+
+
 def test_plateau_lowers_the_rate_by_the_validation_images(root, tmp_path):
     more = ("OPTIM.LR_SCHEDULER", "plateau", "OPTIM.WARMUP_EPOCH", 0, "OPTIM.PATIENCE", 0)
     run(root, tmp_path / "out", *more, "OPTIM.LR", 1e-6, "OPTIM.GAMMA", 0.5)

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from yacs.config import CfgNode
 
 from common.rng_state import get_rng_state, set_rng_state
+from compat.checkpoint_writer import point_to
 from evaluation.reports import result_files, save_scores, write_results
 from modeling.choices import check_choice
 from modeling.feature_key import weights_digest
@@ -123,6 +124,7 @@ class LifeCycle(EpochLoop):
         self.epoch = done - 1
         if done not in self.checkpoints.epochs():  # stopped between the best one and this one
             self._keep_epoch()
+        point_to(self.checkpoints.find(done))  # stopped between writing a checkpoint and its name
         self._drop_superseded()
 
     @property
