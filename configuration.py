@@ -15,10 +15,12 @@ from compat.bootstrap import ensure_dassl
 
 ensure_dassl()
 
+import yaml
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
+from common.files import read_whole
 from compat.coop import declare_coop_keys
 from modeling.clip_loader import import_clip
 
@@ -44,13 +46,7 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
         ValueError: an unknown key or a value of another type, with the nearest valid key.
         FileNotFoundError: a yaml file that does not exist.
     """
-    cfg = get_cfg_default()
-    for package in (evaluation, datasets, losses, trainers):
-        for found in pkgutil.iter_modules(package.__path__):
-            module = importlib.import_module(f"{package.__name__}.{found.name}")
-            if hasattr(module, "extend_cfg"):
-                module.extend_cfg(cfg)
-    declare_coop_keys(cfg)
+    cfg = default_cfg()
     defaults = dict(flatten(cfg))
     methods = {name.upper() for name in TRAINER_REGISTRY.registered_names()}
     undeclared = tuple(f"TRAINER.{name}." for name in methods - set(cfg.TRAINER))
@@ -59,7 +55,7 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
             merge_yaml(cfg, Path(path), defaults, undeclared)
     flags = {
         "DATASET.ROOT": args.root,
-        "OUTPUT_DIR": args.output_dir,
+        "OUTPUT_DIR": args.output_dir or (args.eval_only and args.model_dir),
         "RESUME": args.resume,
         "TRAINER.NAME": args.trainer,
         "MODEL.BACKBONE.NAME": args.backbone,
@@ -78,6 +74,18 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
     override(cfg, pairs, defaults, source="command line")
     if args.seed is not None:
         cfg.SEED = args.seed
+    return cfg
+
+
+def default_cfg() -> CfgNode:
+    """Dassl's keys and those of all packages here, with their defaults."""
+    cfg = get_cfg_default()
+    for package in (evaluation, datasets, losses, trainers):
+        for found in pkgutil.iter_modules(package.__path__):
+            module = importlib.import_module(f"{package.__name__}.{found.name}")
+            if hasattr(module, "extend_cfg"):
+                module.extend_cfg(cfg)
+    declare_coop_keys(cfg)
     return cfg
 
 
@@ -189,13 +197,16 @@ def settle_seed(cfg: CfgNode, folder: Path) -> None:
 def refuse_other_experiment(cfg: CfgNode, folder: Path) -> None:
     """Protect a run's folder from being continued with other settings.
 
+    Keys that its config.yaml lacks, as one of an earlier version may, count as their defaults.
+
     Raises:
         ValueError: the folder holds checkpoints of a run with other settings; they are listed.
     """
     earlier = _earlier(folder)
-    if earlier is None or not any(folder.glob("*/checkpoint")):
+    if earlier is None or not any(folder.glob("*/model*.pth.tar*")):
         return
-    now, before = dict(flatten(cfg)), dict(flatten(CfgNode(earlier)))
+    now, before = dict(flatten(cfg)), dict(flatten(default_cfg()))
+    before.update(flatten(earlier))
     changed = [
         f"  {key}: {before.get(key)!r} there, {now.get(key)!r} now"
         for key in sorted({*now, *before})
@@ -210,11 +221,20 @@ def refuse_other_experiment(cfg: CfgNode, folder: Path) -> None:
 
 
 def _earlier(folder: Path) -> CfgNode | None:
+    """The config that a run left in its folder, if there is one."""
     path = folder / "config.yaml"
-    if not path.is_file():
+    try:
+        settings = yaml.safe_load(read_whole(path))
+    except FileNotFoundError:
         return None
-    with path.open(encoding="utf-8") as file:
-        return CfgNode.load_cfg(file)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        settings = None
+    if not isinstance(settings, dict) or "VERSION" not in settings:  # the last key, see dump
+        raise ValueError(
+            f"{path} is damaged. Remove that file alone: the checkpoints beside it need it only "
+            "to be compared with this run's settings."
+        )
+    return CfgNode(settings)
 
 
 def _plain(value: object) -> object:

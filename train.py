@@ -21,11 +21,14 @@ from dassl.engine import TRAINER_REGISTRY, TrainerBase, build_trainer
 from dassl.utils import Registry, collect_env_info, set_random_seed, setup_logger
 from yacs.config import CfgNode
 
+from common.files import write_text
+from common.run_lock import run_lock
 from configuration import build_cfg, refuse_other_experiment, settle_seed
 from evaluation.plain_trainers import PlainTrainerResults
 from modeling.clip_loader import available_backbones
 from modeling.pictures import check_pictures
 from trainers.base import LifeCycle
+from trainers.base.conditions import check_conditions, conditions_of, write_conditions
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -110,20 +113,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one experiment."""
     parser = build_parser()
     args = parser.parse_intermixed_args(argv)
-    try:
-        cfg = build_cfg(args)
-        if not cfg.TRAINER.NAME:
-            raise ValueError("--trainer is missing; see --help for the names.")
-        folder = Path(cfg.OUTPUT_DIR)
-        settle_seed(cfg, Path(args.model_dir) if args.eval_only else folder)
-        if not (args.eval_only or args.no_train):
-            refuse_other_experiment(cfg, folder)
-    except (ValueError, FileNotFoundError) as error:
-        parser.error(str(error))
-    cfg.freeze()
-    set_random_seed(cfg.SEED)
-    with _logging_to(cfg.OUTPUT_DIR):
-        _run(cfg, args)
+    with contextlib.ExitStack() as held:
+        try:
+            cfg = build_cfg(args)
+            if not cfg.TRAINER.NAME:
+                raise ValueError("--trainer is missing; see --help for the names.")
+            folder = Path(cfg.OUTPUT_DIR)
+            held.enter_context(run_lock(folder))
+            settle_seed(cfg, Path(args.model_dir) if args.eval_only else folder)
+            if not (args.eval_only or args.no_train):
+                refuse_other_experiment(cfg, folder)
+        except (ValueError, OSError) as error:
+            parser.error(str(error))
+        cfg.freeze()
+        set_random_seed(cfg.SEED)
+        with _logging_to(cfg.OUTPUT_DIR):
+            _run(cfg, args)
 
 
 def _run(cfg: CfgNode, args: argparse.Namespace) -> None:
@@ -152,10 +157,12 @@ def _run(cfg: CfgNode, args: argparse.Namespace) -> None:
 
 
 def _train(trainer: TrainerBase) -> None:
-    """Train, after leaving the config in the output folder for those who continue the run."""
-    folder = Path(trainer.cfg.OUTPUT_DIR)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(trainer.cfg.dump(), encoding="utf-8")
+    """Train, after leaving config and conditions in the folder for those who go on with the run."""
+    cfg, folder = trainer.cfg, Path(trainer.cfg.OUTPUT_DIR)
+    conditions = conditions_of(trainer)
+    check_conditions(Path(cfg.RESUME or folder), conditions)
+    write_text(folder / "config.yaml", cfg.dump())
+    write_conditions(folder, conditions)
     try:
         trainer.train()
     except KeyboardInterrupt:

@@ -153,7 +153,7 @@ def check_origin(path: Path, run: Mapping[str, Any], here: Mapping[str, Any]) ->
             "here, and their weights differ. Use the backbone of its run (--backbone)."
         )
     notes = []
-    renamed = _first_difference(run["classnames"], here["classnames"])
+    renamed = first_difference(run["classnames"], here["classnames"])
     if renamed and here["class_specific"]:
         raise ValueError(
             f"{path} holds a part of its own for each class, and its classes are others: "
@@ -175,9 +175,10 @@ def check_origin(path: Path, run: Mapping[str, Any], here: Mapping[str, Any]) ->
     return notes
 
 
-def _first_difference(there: Sequence[str], here: Sequence[str]) -> str:
+def first_difference(there: Sequence[str], here: Sequence[str]) -> str:
+    """The first difference of two lists of class names, in words; "" if there is none."""
     if len(there) != len(here):
-        return f"{len(there)} there, {len(here)} here"
+        return f"{len(there)} classes there, {len(here)} here"
     for index, (old, new) in enumerate(zip(there, here, strict=True)):
         if old != new:
             return f"class {index} is {old!r} there, {new!r} here"
