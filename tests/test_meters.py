@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from modeling.meters import TermMeters
+from modeling.meters import NotFiniteError, TermMeters
 
 
 def test_values_are_those_of_python_averages():
@@ -23,12 +23,23 @@ def test_terms_may_be_written_over():
     assert meters.read()["loss"] == (6.0, 3.0)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_what_is_not_finite_is_noticed_however_long_ago(value):
     meters = TermMeters()
+    for one in (1.0, 2.0):
+        meters.update({"loss": torch.tensor(one), "loss_cls": torch.tensor(0.5)})
+    meters.read()
     for one in (1.0, value, 1.0):
-        meters.update({"loss": torch.tensor(one)})
-    with pytest.raises(FloatingPointError, match=r"OPTIM\.LR"):
+        meters.update({"loss": torch.tensor(one), "loss_cls": torch.tensor(one)})
+    with pytest.raises(NotFiniteError, match="loss_cls became infinite or NaN in step 4") as found:
+        meters.read()
+    assert (found.value.index, found.value.step, found.value.parts) == (1, 3, ["loss_cls"])
+
+
+def test_a_loss_without_parts_is_named_itself():
+    meters = TermMeters()
+    meters.update({"loss": torch.tensor(float("nan")), "part": torch.tensor(1.0)})
+    with pytest.raises(NotFiniteError, match="^loss became"):
         meters.read()
 
 
