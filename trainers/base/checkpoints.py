@@ -147,7 +147,10 @@ def check_origin(path: Path, run: Mapping[str, Any], here: Mapping[str, Any]) ->
             f"{path} was trained by {run['trainer']}, not by {here['trainer']}; "
             f"use --trainer {run['trainer']}."
         )
-    if run["clip"] != here["clip"]:
+    there, now = run["options"], here["options"]
+    # Weights are digested as they are loaded, which is in the run's precision.
+    comparable = there.get("PREC") == now.get("PREC")
+    if comparable and run["clip"] != here["clip"]:
         raise ValueError(
             f"{path} was trained on another CLIP: {run['backbone']} there, {here['backbone']} "
             "here, and their weights differ. Use the backbone of its run (--backbone)."
@@ -164,7 +167,6 @@ def check_origin(path: Path, run: Mapping[str, Any], here: Mapping[str, Any]) ->
             f"Note: that run's classes are {', '.join(run['classnames'][:3])}, ...; those here are "
             f"{', '.join(here['classnames'][:3])}, .... What all classes share still fits."
         )
-    there, now = run["options"], here["options"]
     changed = [
         f"{key} {there.get(key)!r} there, {now.get(key)!r} here"
         for key in {**there, **now}
@@ -172,6 +174,10 @@ def check_origin(path: Path, run: Mapping[str, Any], here: Mapping[str, Any]) ->
     ]
     if changed:
         notes.append(f"Note: that run's options are others: {'; '.join(changed)}.")
+    if not comparable:
+        notes.append(
+            "Note: in another precision CLIP's weights cannot be compared with that run's."
+        )
     return notes
 
 
