@@ -53,6 +53,7 @@ class NaiveLMPT:
         self.clip, self.general, self.mu, self.neg_scale = clip_model, general, mu, neg_scale
         self.device = clip_model.text_projection.device
         self.dtype = clip_model.dtype
+        self.loss_dtype = torch.promote_types(self.dtype, torch.float32)
         self.counts = targets.sum(dim=0).to(self.device)  # [C]
         self.targets = targets
         n_ctx = contexts.shape[1]
@@ -127,7 +128,7 @@ class NaiveLMPT:
         rate = inverse / (targets * inverse).sum(dim=1, keepdim=True)  # [B, C]
         weights = 0.1 + torch.sigmoid(10.0 * (rate - self.mu))
         bias = 0.05 * torch.log(len(self.targets) / self.counts - 1) / self.neg_scale
-        logits = logits.float() - bias
+        logits = logits.to(self.loss_dtype) - bias
         scale = targets + (1 - targets) * self.neg_scale
         logits, weights = logits * scale, weights / scale
         plain = F.binary_cross_entropy_with_logits(logits, targets)
@@ -142,8 +143,8 @@ class NaiveLMPT:
         """
         positions = 77 - self.general
         size = (*targets.shape, positions, captions.shape[-1])
-        left = captions[:, None, :positions].expand(size).float()
-        right = self.prompts()[None, :, self.general :].expand(size).float()
+        left = captions[:, None, :positions].expand(size).to(self.loss_dtype)
+        right = self.prompts()[None, :, self.general :].expand(size).to(self.loss_dtype)
         distance = 1 - F.cosine_similarity(left, right, dim=-1)  # [B, C, P]
         signs = (2 * targets - 1)[..., None].expand_as(distance)
         summed = (distance * signs).sum(dim=2)  # [B, C]

@@ -15,6 +15,7 @@ from scripts.bench_data import BENCHMARKS, GEOMETRIES, write_set
 from scripts.bench_measure import Meter, operations
 from scripts.bench_naive import growing_average_precision
 from scripts.bench_sides import Setting, build_naive, build_ours
+from tests._tolerance import assert_as_exact, in_double
 from tests.small_clip import RESOLUTION, random_clip
 
 CPU = torch.device("cpu")
@@ -37,10 +38,20 @@ def trainer(setting, tmp_path):
     return build_ours(setting, tmp_path / "out")
 
 
-def test_both_sides_train_alike(setting, trainer):
-    """The naive twin computes what our trainer computes: losses, gradients and updates."""
+@pytest.fixture
+def twins(setting, trainer, monkeypatch):
+    """The naive twin, and itself in float64, which tells the truth."""
     trainer.before_train()
     naive = build_naive(setting, trainer)
+    load = bench_sides.load_clip
+    monkeypatch.setattr(bench_sides, "load_clip", lambda *given: in_double(load(*given)))
+    truth = build_naive(setting, trainer)
+    truth.counts, truth.targets = truth.counts.double(), truth.targets.double()
+    return naive, truth
+
+
+def test_both_sides_train_alike(trainer, twins):
+    """The naive twin computes what our trainer computes: losses, gradients and updates."""
     start = trainer.prompt_learner.ctx.detach().clone()
     trainer.set_model_mode("train")
     trainer.batch_idx, trainer.num_batches = 0, 100
@@ -49,40 +60,36 @@ def test_both_sides_train_alike(setting, trainer):
     for draws, batch in zip(plan, trainer.train_loader_x, strict=True):
         rows = [draw.index for draw in draws]
         paths = [trainer.dm.dataset.train_x[row].impath for row in rows]
-        theirs = naive.step(paths, rows, [draw.view == 1 for draw in draws])
-        ours = trainer.forward_backward(batch)["loss"]
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
-        gradients = trainer.prompt_learner.ctx.grad, naive.contexts.grad
-        scale = gradients[1].abs().max()
-        assert scale > 0
-        torch.testing.assert_close(*gradients, rtol=0, atol=5e-4 * float(scale))
-    ours, theirs = (ctx.detach() - start for ctx in (trainer.prompt_learner.ctx, naive.contexts))
-    assert theirs.abs().max() > 1e-3
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3 * float(theirs.abs().max()))
+        flips = [draw.view == 1 for draw in draws]
+        losses = [naive.step(paths, rows, flips) for naive in twins]
+        assert_as_exact(trainer.forward_backward(batch)["loss"], *losses)
+        assert losses[0] > 0 and twins[0].contexts.grad.abs().max() > 0
+        assert_as_exact(trainer.prompt_learner.ctx.grad, *(naive.contexts.grad for naive in twins))
+    moved = [ctx - start for ctx in (trainer.prompt_learner.ctx, *(n.contexts for n in twins))]
+    assert moved[1].abs().max() > 1e-3
+    assert_as_exact(*moved)
 
 
-def test_both_losses_are_alike_one_by_one(setting, trainer):
-    naive = build_naive(setting, trainer)
+def test_both_losses_are_alike_one_by_one(trainer, twins):
     batch = next(iter(trainer.train_loader_x))
     rows = batch["index"]
     views, targets = trainer.parse_batch_train(batch)
     text_features = trainer.text_features()
     logits = trainer.compute_logits(views, text_features)
     ours = trainer.compute_loss(logits, targets, {**batch, "text_features": text_features})
-    torch.testing.assert_close(
-        ours["loss_cls"], naive.classification_loss(logits, targets), rtol=1e-5, atol=0
-    )
-    theirs = naive.embedding_loss(targets, naive.captions[rows])
-    torch.testing.assert_close(ours["loss_cse"], theirs, rtol=1e-5, atol=0)
+    given = [(logits, targets), (logits.double(), targets.double())]
+    found = [naive.classification_loss(*g) for naive, g in zip(twins, given, strict=True)]
+    assert_as_exact(ours["loss_cls"], *found)
+    found = [naive.embedding_loss(targets, naive.captions[rows]) for naive in twins]
+    assert_as_exact(ours["loss_cse"], *found)
 
 
-def test_both_evaluations_are_alike(setting, trainer):
-    naive = build_naive(setting, trainer)
+def test_both_evaluations_are_alike(trainer, twins):
     trainer.test("test")
     tests = trainer.dm.dataset.test
-    scores = naive.scores([item.impath for item in tests], batch_size=4)
+    scores, truth = (n.scores([item.impath for item in tests], batch_size=4) for n in twins)
     logits = torch.as_tensor(np.asarray(trainer.evaluator.logits))
-    np.testing.assert_allclose(scores, logits.softmax(dim=1).numpy(), atol=1e-5)
+    assert_as_exact(logits.softmax(dim=1), torch.as_tensor(scores), torch.as_tensor(truth))
     targets = np.stack([item.label for item in tests])
     ours = average_precision(torch.as_tensor(scores), torch.as_tensor(targets)).mean()
     assert growing_average_precision(scores, targets, 4) == pytest.approx(float(ours), abs=1e-6)

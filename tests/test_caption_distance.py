@@ -10,6 +10,7 @@ from modeling.caption_distance import CaptionDistance
 from modeling.prompt_learner import PromptLearner
 from modeling.text_encoder import TextEncoder
 from modeling.tokenizer import CONTEXT_LENGTH, tokenize_captions
+from tests._tolerance import assert_as_exact, in_double
 
 NAMES = ["cat", "traffic light", "tv monitor"]
 TOKENS = tokenize_captions(
@@ -21,16 +22,15 @@ M, GENERAL = 5, 2
 def naive(clip_model, learner, rows, space, prompt_tokens, caption_tokens, reduce):
     """The distance by loops over images, classes and positions, from whole 77-token prompts."""
     embed = clip_model.token_embedding
+    contexts, prompts = (x.to(embed.weight.dtype) for x in (learner.contexts(), learner()))
     padding = embed.weight[0].expand(len(NAMES), CONTEXT_LENGTH - learner.length, -1)
-    prompts = torch.cat([learner(), padding], dim=1)  # [C, 77, E]
+    prompts = torch.cat([prompts, padding], dim=1)  # [C, 77, E]
     distances = []
     for row, c in itertools.product(rows.tolist(), range(len(NAMES))):
         ids = TOKENS[row]
         end = int(ids.argmax())
         seen = embed(ids)
-        mine = (
-            learner.contexts()[c, GENERAL:] if prompt_tokens == "instance" else prompts[c, GENERAL:]
-        )
+        mine = (contexts if prompt_tokens == "instance" else prompts)[c, GENERAL:]
         if caption_tokens == "words":
             theirs = seen[1:end]
         else:
@@ -64,12 +64,11 @@ def test_fused_equals_naive_in_value_and_gradient(
     with torch.no_grad():
         learner.ctx += torch.randn_like(learner.ctx) * 0.05
     rows = torch.tensor([3, 0, 2, 0, 1])
-    ours = distance(rows, torch.zeros(3, 1))
-    theirs = naive(vit, learner, rows, *choice)
-    torch.testing.assert_close(ours, theirs, atol=3e-5, rtol=1e-5)
+    twins = [naive(clip_model, learner, rows, *choice) for clip_model in (vit, in_double(vit))]
+    found = [distance(rows, torch.zeros(3, 1)), *twins]
+    assert_as_exact(*found)
     weight = torch.randn(5, 3)
-    gradients = [torch.autograd.grad((d * weight).sum(), learner.ctx)[0] for d in (ours, theirs)]
-    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-4)
+    assert_as_exact(*(torch.autograd.grad((d * weight).sum(), learner.ctx)[0] for d in found))
 
 
 def test_text_space_compares_features(vit):

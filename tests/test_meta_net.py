@@ -8,6 +8,7 @@ from torch import nn
 from modeling.meta_net import MetaNet, conditional_cosines, conditional_prompts
 from modeling.prompt_learner import PromptLearner
 from modeling.text_encoder import TextEncoder
+from tests._tolerance import assert_as_exact, in_double
 from tests.naive_text import naive_text_features
 from tests.test_prompt_learner import naive_prompts
 
@@ -72,25 +73,25 @@ def naive_cosines(learner, net, clip_model, features):
     """An image after the other, 77 tokens, CLIP's own transformer."""
     rows = []
     for feature in features:
-        text_features = naive_text_features(NAMES, clip_model, learner.ctx + net(feature))
-        rows.append(torch.stack([feature @ text for text in text_features]))
+        contexts = (learner.ctx + net(feature)).to(clip_model.dtype)
+        text_features = naive_text_features(NAMES, clip_model, contexts)
+        rows.append(torch.stack([feature.to(text.dtype) @ text for text in text_features]))
     return torch.stack(rows)
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 5, 64])
 def test_chunks_equal_the_naive_loop_in_value_and_gradient(chunk, clip_model):
     learner, net, text_encoder, features = case = small_case(clip_model)
+    clips = (clip_model, in_double(clip_model))
+    twins = [naive_cosines(learner, net, clip, features) for clip in clips]
     ours = conditional_cosines(*case, chunk)
-    theirs = naive_cosines(learner, net, clip_model, features)
-    assert torch.allclose(ours, theirs, atol=1e-5)
+    assert_as_exact(ours, *twins)
     with torch.no_grad():
-        assert torch.allclose(conditional_cosines(*case, chunk), ours, atol=1e-6)
+        assert_as_exact(conditional_cosines(*case, chunk), *twins)
     weight, trained = torch.randn_like(ours), [learner.ctx, *net.parameters()]
-    ours, theirs = (
-        torch.autograd.grad((found * weight).sum(), trained) for found in (ours, theirs)
-    )
-    for found, expected in zip(ours, theirs, strict=True):
-        assert (found - expected).abs().max() <= 1e-3 * expected.abs().max()
+    gradients = (torch.autograd.grad((f * weight).sum(), trained) for f in (ours, *twins))
+    for found in zip(*gradients, strict=True):
+        assert_as_exact(*found)
 
 
 def test_chunks_bound_what_the_backward_pass_keeps(vit):

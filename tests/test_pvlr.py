@@ -10,6 +10,7 @@ from torch import nn
 from modeling.clip_loader import tokenize
 from modeling.views import Views
 from tests import _naive_losses as naive
+from tests._tolerance import assert_as_exact, in_double
 from tests.small_clip import TOWERS
 from tests.small_set import NAMES, arguments, results
 from tests.small_trainer import built
@@ -53,32 +54,38 @@ def test_logits_loss_and_gradients_equal_a_naive_computation(tower, build):
     logits = trainer.compute_logits(views, trainer.text_features())
     loss = trainer.compute_loss(logits, targets, {})["loss"]
 
-    known = clips_own_features(trainer, "a photo of a {}.")
-    names = clips_own_features(trainer, "{}")
+    found, learners = [(logits, loss)], [learner]
+    for its in (in_double(learner), learner):
+        expected = naive_logits(trainer, its, views)
+        entries = naive.asymmetric(expected, targets, 4, 0, 0.05, detach=True)
+        found.insert(1, (expected, naive.reduced(entries, "mean")))
+        learners.insert(1, its)
+    gradients = []
+    for its, (_, value) in zip(learners, found, strict=True):
+        trained = [p for n, p in its.named_parameters() if "affine" not in n]
+        gradients.append(torch.autograd.grad(value, trained, retain_graph=True))
+    for values in (*zip(*found, strict=True), *zip(*gradients, strict=True)):
+        assert_as_exact(*values)
+
+
+def naive_logits(trainer, learner, views):
+    """Logits [B, C] by loops over images, classes and regions, in the learner's precision."""
+    dtype = learner.ctx.dtype
+    known = clips_own_features(trainer, "a photo of a {}.").to(dtype)
+    names = clips_own_features(trainer, "{}").to(dtype)
     known = learner.relate_known(known)
     learnt = learner.relate_learnt(torch.cat([learner.ctx, names]))[len(learner.ctx) :]
     labels = learner.fuse(known, learnt)
     rows = []
-    for b in range(len(targets)):
-        regions = learner.region_norm(views.local_features[b : b + 1])
+    for b in range(len(views)):
+        regions = learner.region_norm(views.local_features[b : b + 1].to(dtype))
         seen, regions = (x[0] for x in learner.exchange(labels, regions))  # [C, D], [R, D]
         for c in range(len(NAMES)):
             fits = torch.stack([F.cosine_similarity(seen[c], r, dim=0) for r in regions])
             weights = (20 * fits).softmax(dim=0)
             visual = sum(w * F.normalize(r, dim=0) for w, r in zip(weights, regions, strict=True))
             rows.append(20 * visual @ F.normalize(seen[c], dim=0) + learner.class_bias[c])
-    expected = torch.stack(rows).view(len(targets), -1)
-    entries = naive.asymmetric(expected, targets, 4, 0, 0.05, detach=True)
-    torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-3)
-    expected_loss = naive.reduced(entries, "mean")
-    torch.testing.assert_close(loss, expected_loss, rtol=1e-3, atol=1e-5)
-    trained = [p for n, p in learner.named_parameters() if "affine" not in n]
-    for ours, theirs in zip(
-        torch.autograd.grad(loss, trained, retain_graph=True),
-        torch.autograd.grad(expected_loss, trained),
-        strict=True,
-    ):
-        assert (ours - theirs).abs().max() <= 1e-3 * theirs.abs().max() + 1e-7
+    return torch.stack(rows).view(len(views), -1)
 
 
 def test_before_training_classes_score_by_clips_own_alignment(build):

@@ -16,6 +16,7 @@ from modeling.templates import (
     read_templates,
 )
 from modeling.text_encoder import TextEncoder
+from tests._tolerance import assert_as_exact, in_double
 
 NAMES = ["cat", "traffic_light"]
 
@@ -104,19 +105,25 @@ class TestEnsemble:
     TEXTS = (["a cat.", "my old cat", "cats, many of them"], ["the dog"])
 
     def test_it_is_the_normalised_mean_of_normalised_features(self, clip_model):
-        found = ensemble_features(self.TEXTS, TextEncoder(clip_model))
-        for row, texts in zip(found, self.TEXTS, strict=True):
+        twins = (self.naive(clip) for clip in (clip_model, in_double(clip_model)))
+        assert_as_exact(ensemble_features(self.TEXTS, TextEncoder(clip_model)), *twins)
+
+    def naive(self, clip_model):
+        rows = []
+        for texts in self.TEXTS:
             units = []
             for text in texts:
                 feature = clip_model.encode_text(tokenize([text]))[0]  # CLIP's own tower
                 units.append(feature / feature.norm())
             mean = torch.stack(units).mean(dim=0)
-            assert torch.allclose(row, mean / mean.norm(), atol=1e-5)
+            rows.append(mean / mean.norm())
+        return torch.stack(rows)
 
     def test_the_number_of_texts_in_a_pass_changes_nothing(self, vit, monkeypatch):
         whole = ensemble_features(self.TEXTS, TextEncoder(vit))
         monkeypatch.setattr("modeling.templates._CHUNK", 2)
-        assert torch.allclose(whole, ensemble_features(self.TEXTS, TextEncoder(vit)), atol=1e-6)
+        parts = ensemble_features(self.TEXTS, TextEncoder(vit))
+        assert_as_exact(parts, whole, self.naive(in_double(vit)))
 
     def test_a_text_that_is_too_long_is_named(self, vit):
         ensemble_features([["cat " * 75]], TextEncoder(vit))
