@@ -19,11 +19,14 @@ def pictures(tmp_path):
 
 
 def test_results_come_in_order_however_long_they_take():
-    def slow_at_first(job):
-        time.sleep(0.02 if job % 4 == 0 else 0)
+    done = [threading.Event() for _ in range(20)]
+
+    def every_other_one_last(job):
+        assert job % 2 or done[job + 1].wait(timeout=60)
+        done[job].set()
         return job
 
-    assert list(in_order(slow_at_first, range(20), threads=4, ahead=3)) == list(range(20))
+    assert list(in_order(every_other_one_last, range(20), threads=4, ahead=3)) == list(range(20))
 
 
 def test_only_so_many_jobs_are_drawn_ahead():
@@ -44,9 +47,9 @@ def test_an_error_comes_out_and_ends_the_threads():
 
     def fail_at_first(job):
         started.append(job)
-        time.sleep(0.005)
         if job == 0:
             raise ValueError("job 0")
+        time.sleep(0.1)  # so that 100 of them would take five seconds
 
     before = threading.active_count()
     with pytest.raises(ValueError, match="job 0"):

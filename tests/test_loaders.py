@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 import torch
@@ -100,12 +99,14 @@ class TestFeatures:
     def test_the_number_of_threads_changes_nothing(self, vit, pictures):
         encoder, seen = ImageEncoder(vit), set()
 
-        def encode(images):
-            seen.add((threading.get_ident(), torch.get_num_threads()))
-            time.sleep(0.01)  # so that every thread gets a batch
-            return encoder(images)
-
         def encoded(count):
+            together = threading.Barrier(count)  # so that each of the three batches has a thread
+
+            def encode(images):
+                seen.add((threading.get_ident(), torch.get_num_threads()))
+                together.wait(timeout=60)
+                return encoder(images)
+
             torch.set_num_threads(count)
             try:
                 loader = make_loaders(encode).evaluation(pictures, fixed(), "test")
