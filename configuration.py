@@ -15,12 +15,11 @@ from compat.bootstrap import ensure_dassl
 
 ensure_dassl()
 
-import yaml
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
-from common.files import read_whole
+from common.yaml_files import read_with_bases, read_yaml
 from compat.coop import declare_coop_keys
 from modeling.clip_loader import import_clip
 
@@ -103,23 +102,18 @@ def merge_yaml(
 
     Raises:
         FileNotFoundError: the file, or one that it builds on, does not exist.
-        ValueError: an unknown key or a value of another type.
+        ValueError: an unknown key, a value of another type, or a file that `read_yaml` refuses.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"No config file {path}.")
-    with path.open(encoding="utf-8") as file:
-        node = CfgNode.load_cfg(file)
-    for base in node.pop("_BASE_", []):
-        merge_yaml(cfg, path.parent / base, defaults, undeclared)
-    pairs = list(flatten(node))
-    for key, value in pairs:
-        if key.startswith(undeclared) and key not in defaults:
-            *parents, name = key.split(".")
-            parent = cfg
-            for part in parents:
-                parent = parent.setdefault(part, CfgNode())
-            parent[name] = defaults[key] = _converted(key, value, None, str(path))
-    override(cfg, pairs, defaults, source=str(path))
+    for file, mapping in read_with_bases(path):
+        pairs = list(flatten(mapping))
+        for key, value in pairs:
+            if key.startswith(undeclared) and key not in defaults:
+                *parents, name = key.split(".")
+                parent = cfg
+                for part in parents:
+                    parent = parent.setdefault(part, CfgNode())
+                parent[name] = defaults[key] = _converted(key, value, None, str(file))
+        override(cfg, pairs, defaults, source=str(file))
 
 
 def override(
@@ -151,10 +145,10 @@ def override(
         node[name] = _converted(key, value, defaults[key], source)
 
 
-def flatten(node: CfgNode, prefix: str = "") -> Iterator[tuple[str, object]]:
+def flatten(node: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     """Dotted keys of a config, each with its value."""
     for key, value in node.items():
-        if isinstance(value, CfgNode):
+        if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
@@ -224,12 +218,12 @@ def _earlier(folder: Path) -> CfgNode | None:
     """The config that a run left in its folder, if there is one."""
     path = folder / "config.yaml"
     try:
-        settings = yaml.safe_load(read_whole(path))
+        settings = read_yaml(path)
     except FileNotFoundError:
         return None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        settings = None
-    if not isinstance(settings, dict) or "VERSION" not in settings:  # the last key, see dump
+    except ValueError:
+        settings = {}
+    if "VERSION" not in settings:  # the last key, see dump
         raise ValueError(
             f"{path} is damaged. Remove that file alone: the checkpoints beside it need it only "
             "to be compared with this run's settings."
