@@ -18,10 +18,12 @@ from torch import Tensor, nn
 
 from modeling.download import download
 from modeling.precision import Precision
-from modeling.weight_files import StateDict, read_state_dict
+from modeling.weight_files import StateDict, check_numbers, read_state_dict
 
 TINY = Path(__file__).resolve().parent.parent / "assets" / "tiny_clip.safetensors"
 _VOCABULARY = 49408  # tokens of CLIP's byte-pair encoding
+_MAX_WIDTH = 2048  # of a token's embedding; CLIP's widest has 1280
+_MAX_CONTEXT = 4096  # positions of texts, 77 in CLIP: their attention mask is this squared
 _ARCHIVE_EXTRAS = ("input_resolution", "context_length", "vocab_size")  # attributes, not weights
 
 
@@ -167,22 +169,36 @@ def _fetch(address: str, folder: str | None = None) -> Path:
 def _load_tensors(path: Path) -> StateDict:
     state_dict = read_state_dict(path)
     if "token_embedding.rows" in state_dict:
-        state_dict = _expand_token_embedding(state_dict)
-    return {
+        check_numbers({"token_embedding.rows": state_dict["token_embedding.rows"]}, path)
+        state_dict = _expand_token_embedding(state_dict, path)
+    weights = {
         name: value
         for name, value in state_dict.items()
         if name not in _ARCHIVE_EXTRAS and not name.endswith("attn_mask")
     }
+    check_numbers({name: value for name, value in weights.items() if not _counts(name)}, path)
+    return weights
 
 
-def _expand_token_embedding(state_dict: StateDict) -> StateDict:
+def _counts(name: str) -> bool:
+    """Whether it is a counter of a batch normalisation, an integer that no output depends on."""
+    return name.endswith("num_batches_tracked")
+
+
+def _expand_token_embedding(state_dict: StateDict, path: Path) -> StateDict:
     """Rebuild the full token embedding from the rows that our small file keeps.
 
     Tokens that the small model never saw get the mean row, the least surprising of all vectors.
     """
     state_dict = dict(state_dict)
     rows = state_dict.pop("token_embedding.rows").float()  # [K, E]
-    ids = state_dict.pop("token_embedding.ids").long()  # [K]
+    ids = state_dict.pop("token_embedding.ids", torch.empty(0)).long()  # [K]
+    known = ids.dim() == 1 and bool(((0 <= ids) & (ids < _VOCABULARY)).all())
+    if not known or rows.dim() != 2 or len(rows) != len(ids) or rows.shape[1] > _MAX_WIDTH:
+        raise ValueError(
+            f"{path} holds token_embedding.rows {tuple(rows.shape)} and ids {tuple(ids.shape)}, "
+            f"expected [K, up to {_MAX_WIDTH}] and [K] ids below {_VOCABULARY}."
+        )
     weight = rows.mean(dim=0).repeat(_VOCABULARY, 1)  # [49408, E]
     weight[ids] = rows
     return {**state_dict, "token_embedding.weight": weight}
@@ -206,12 +222,17 @@ def build_clip(state_dict: StateDict, dtype: torch.dtype, source: str | Path) ->
     build_model = importlib.import_module("clip.model").build_model
     rng = torch.get_rng_state()  # its random initialisation must not move anybody's seed
     try:
+        if len(state_dict["positional_embedding"]) > _MAX_CONTEXT:
+            raise ValueError(f"its texts have more than {_MAX_CONTEXT} positions")
+        with torch.device("meta"):  # without memory: a small file may ask for a giant model
+            build_model({name: value.to("meta") for name, value in state_dict.items()})
         model = build_model(dict(state_dict))
-    except (KeyError, IndexError, RuntimeError, AssertionError, ZeroDivisionError) as error:
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        reason = " ".join(str(e).split())[:300]
         raise ValueError(
-            f"{source} does not hold a CLIP in OpenAI's parameter names: {error}. "
+            f"{source} does not hold a CLIP in OpenAI's parameter names: {reason}. "
             f"It has {len(state_dict)} tensors, such as {', '.join(list(state_dict)[:3])}."
-        ) from error
+        ) from e
     finally:
         torch.set_rng_state(rng)
     # build_model rounds through fp16, which loses nothing of OpenAI's own files but something of

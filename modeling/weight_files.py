@@ -1,42 +1,53 @@
 """Weight files to state dicts, without executing anything that a file contains.
 
 A file is a safetensors file, a TorchScript archive (as OpenAI publishes CLIP), or what
-`torch.save` wrote. TorchScript is read with a restricted unpickler of our own, because
-`torch.jit.load` both executes code and is deprecated; the others are read by their libraries.
+`torch.save` wrote. The first is read by its library, the others as data: of a TorchScript archive,
+which is a program, the weights alone.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
-import sys
-import zipfile
-from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from common.pickles.arrays import ARRAYS
+from common.pickles.tensors import TENSORS
+from common.pickles.vocabulary import PLAIN, Function, Placeholder, Vocabulary, printable, refusal
+from common.torch_files import is_torchscript, read_torch_file
+
 StateDict = dict[str, Tensor]
 
-_STORAGE_DTYPES = {
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_MAX_MODULES, _MAX_NAME = 10_000, 1000  # of a TorchScript archive; CLIP's largest has 1,600
+
+
+def _first(value: object, *_: object) -> object:
+    """What TorchScript wraps lists of numbers in; the rest tells their type."""
+    return value
+
+
+_LISTS = ("intlist", "doublelist", "boollist", "tensorlist")
+_SCRIPT_FUNCTIONS: dict[tuple[str, str], Function] = {
+    ("torch.jit._pickle", name): _first
+    for name in (*(f"build_{kind}" for kind in _LISTS), "restore_type_tag")
 }
+# Modules of TorchScript archives are placeholders, and so is nothing else.
+_SCRIPTED = Vocabulary(_SCRIPT_FUNCTIONS, {_first: _first}, placeholders=("__torch__",))
+_WEIGHTS = PLAIN.plus(ARRAYS).plus(TENSORS).plus(_SCRIPTED)
 
 
 def read_state_dict(path: str | os.PathLike) -> StateDict:
     """Read the tensors of a weight file by name.
+
+    What a file of torch's may hold, and the limits that follow from its size, are those of
+    `common.torch_files`.
 
     Args:
         path: a safetensors file, a TorchScript archive, or a `torch.save` file that holds a state
@@ -55,24 +66,49 @@ def read_state_dict(path: str | os.PathLike) -> StateDict:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        if _is_torchscript(path):
-            return _read_torchscript(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can raise nearly anything; all of it means this
+        content = read_torch_file(path, _WEIGHTS)
+        if is_torchscript(path):
+            return _scripted_tensors(content)
+    except (pickle.UnpicklingError, SafetensorError, KeyError, ValueError) as error:
         reason = (str(error).splitlines() or [""])[0][:200]
         raise ValueError(
-            f"Cannot read {path} as weights ({type(error).__name__}: {reason}). Expected a "
-            "safetensors file, a TorchScript archive, or a state dict saved with torch.save that "
-            "holds tensors only."
+            f"Cannot read {path} as weights ({reason}). Expected a safetensors file, a TorchScript "
+            "archive, or a state dict saved with torch.save that holds tensors only."
         ) from error
     return _unwrap(content, path)
+
+
+def check_numbers(tensors: Mapping[str, Tensor], path: str | os.PathLike) -> None:
+    """Refuse weights that no model can compute with.
+
+    Args:
+        tensors: parameter name to tensor.
+        path: where they came from, for the message.
+
+    Raises:
+        ValueError: one holds something other than floating-point numbers, or infinite or NaN ones.
+    """
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _FLOATS:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"{path} holds {kind} numbers in {printable(name)}, expected float16, bfloat16, "
+                "float32 or float64. Quantised weights must be converted back to floating point."
+            )
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(
+                f"{path} holds infinite or NaN values in {printable(name)}; it is damaged or comes "
+                "from a training that diverged. Get it again, or use another one."
+            )
 
 
 def _unwrap(content: object, path: Path) -> StateDict:
     """Take the state dict out of `{"state_dict": ...}` and drop DataParallel's prefix."""
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise ValueError(
             f"{path} holds a {type(content).__name__}, expected a dict of parameter name to "
             'tensor, or {"state_dict": that dict}.'
@@ -80,79 +116,18 @@ def _unwrap(content: object, path: Path) -> StateDict:
     return {name.removeprefix("module."): value for name, value in content.items()}
 
 
-# --- TorchScript ------------------------------------------------------------------------------
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-class _ScriptModule:
-    """Stands in for every scripted module class: keeps its attributes and does nothing."""
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.attributes = state
-
-
-class _TensorsOnly(pickle.Unpickler):
-    """Unpickles modules and tensors of a TorchScript archive; refuses every other global."""
-
-    def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
-        super().__init__(archive.open(f"{root}/data.pkl"))
-        self._archive, self._root = archive, root
-        self._storages: dict[str, Tensor] = {}
-
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - pickle's own signature
-        if module.startswith("__torch__"):
-            return _ScriptModule
-        if module == "torch" and name in _STORAGE_DTYPES:
-            return _STORAGE_DTYPES[name]
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild_tensor
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if module == "torch.jit._pickle" and (name.startswith("build_") or name.startswith("rest")):
-            return _first_argument
-        raise pickle.UnpicklingError(f"the archive asks for {module}.{name}, which is refused")
-
-    def persistent_load(self, pid: tuple) -> Tensor:
-        _, dtype, key, _, _ = pid
-        if key not in self._storages:
-            data = bytearray(self._archive.read(f"{self._root}/data/{key}"))
-            self._storages[key] = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0)
-        return self._storages[key]
-
-
-def _rebuild_tensor(
-    storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
-) -> Tensor:
-    return torch.as_strided(storage, size, stride, offset)
-
-
-def _first_argument(value: object, *_: object) -> object:
-    return value
-
-
-def _read_torchscript(path: Path) -> StateDict:
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        root = next(n for n in names if n.endswith("/constants.pkl")).rsplit("/", 1)[0]
-        if f"{root}/byteorder" in names:
-            order = archive.read(f"{root}/byteorder").decode()
-            if order != sys.byteorder:
-                raise ValueError(f"{path} was written on a {order}-endian machine.")
-        module = _TensorsOnly(archive, root).load()
+def _scripted_tensors(root: object) -> StateDict:
+    """Parameters, buffers and constants of a scripted module, by their names in it."""
     tensors: StateDict = {}
-    _collect(module, "", tensors)
+    waiting, modules = [("", root)], 0
+    while waiting:
+        prefix, module = waiting.pop()
+        modules += 1
+        if modules > _MAX_MODULES or len(prefix) > _MAX_NAME:
+            raise refusal("its modules are too many, or hold one another")
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor):
+                tensors[prefix + name] = value
+            elif isinstance(value, Placeholder):
+                waiting.append((f"{prefix}{name}.", value))
     return tensors
-
-
-def _collect(module: _ScriptModule, prefix: str, tensors: StateDict) -> None:
-    for name, value in module.attributes.items():
-        if isinstance(value, Tensor):
-            tensors[prefix + name] = value
-        elif isinstance(value, _ScriptModule):
-            _collect(value, f"{prefix}{name}.", tensors)

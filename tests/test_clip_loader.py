@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from modeling import clip_loader
-from modeling.clip_loader import available_backbones, import_clip, load_clip, weight_path
+from modeling.clip_loader import TINY, available_backbones, import_clip, load_clip, weight_path
 from modeling.image_encoder import ImageEncoder
 from modeling.precision import Precision
 from tests.small_clip import RESOLUTION, random_clip
@@ -153,6 +153,23 @@ def test_damaged_files_are_named(vit, tmp_path):
         load_clip(str(path))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weight: weight.to(torch.int8), "int8 numbers in visual.proj.*floating point"),
+        (lambda weight: weight.to(torch.complex64), "complex64 numbers in visual.proj"),
+        (lambda weight: weight * float("nan"), "infinite or NaN values in visual.proj"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["pt", "safetensors"])
+def test_weights_that_no_model_can_compute_with_are_refused(change, message, kind, vit, tmp_path):
+    path = tmp_path / f"clip.{kind}"
+    state = {**vit.state_dict(), "visual.proj": change(vit.state_dict()["visual.proj"])}
+    (torch.save if kind == "pt" else save_file)(state, path)
+    with pytest.raises(ValueError, match=message):
+        load_clip(str(path), "fp32", torch.device("cpu"))
+
+
 def test_a_typo_gets_the_nearest_name():
     with pytest.raises(ValueError, match=r"Did you mean ViT-B/16\?"):
         load_clip("ViT-B16")
@@ -225,7 +242,7 @@ def test_import_leaves_no_stand_in_behind():
 def test_tokens_outside_the_small_vocabulary_get_the_mean_row():
     rows, ids = torch.tensor([[1.0, 0.0], [3.0, 2.0]]), torch.tensor([5, 7], dtype=torch.int32)
     expanded = clip_loader._expand_token_embedding(
-        {"token_embedding.rows": rows, "token_embedding.ids": ids}
+        {"token_embedding.rows": rows, "token_embedding.ids": ids}, TINY
     )["token_embedding.weight"]
     assert expanded.shape == (49408, 2)
     assert torch.equal(expanded[7], rows[1])

@@ -85,9 +85,19 @@ class Checkpoints:
                     yield path
 
 
-def learnt(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The trained tensors of a checkpoint."""
-    state = checkpoint["state_dict"]
+def learnt(path: Path, checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The trained tensors of a checkpoint.
+
+    Args:
+        path: where it lies, for the message.
+        checkpoint: what it holds.
+
+    Raises:
+        ValueError: it holds no dict of tensors as `state_dict`.
+    """
+    state = checkpoint.get("state_dict")
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise ValueError(f"{path} holds no state_dict of tensors; it is no checkpoint of a run.")
     return {name: value for name, value in state.items() if name not in _DERIVED}
 
 

@@ -311,7 +311,7 @@ class LifeCycle(EpochLoop):
         else:
             for note in check_origin(path, run, self._origin()):
                 print(note)
-        tensors = learnt(checkpoint)
+        tensors = learnt(path, checkpoint)
         check_tensors(path, tensors, self.prompt_learner.state_dict())
         self.prompt_learner.load_state_dict(tensors)
 

@@ -6,7 +6,6 @@ from itertools import islice
 from typing import Any
 
 import torch
-from dassl.utils import load_pretrained_weights
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
@@ -25,6 +24,7 @@ from modeling.text_views import TextLoader
 from modeling.threads import step_threads, threads
 from modeling.views import Views
 from trainers.base.batches import Batches
+from trainers.base.initial_weights import load_initial_weights
 
 _BATCHES_OF_MEAN = 8  # training batches that LOGIT_BIAS is measured on
 _VIEWS = ("global_features", "local_features", "mask")
@@ -180,7 +180,7 @@ class PromptTrainer(Batches):
         learner.add_module("affine", self.affine)  # trained and saved with it
         learner.to(self.device)
         if cfg.MODEL.INIT_WEIGHTS:
-            load_pretrained_weights(learner, cfg.MODEL.INIT_WEIGHTS)
+            load_initial_weights(learner, cfg.MODEL.INIT_WEIGHTS)
         counts = (self.train_targets == 1).sum(dim=0).to(self.device)  # [C]
         self.criterion = loss_from_config(cfg.TRAINER.LOSS, counts, len(self.train_targets))
         self.set_optimiser(learner, self.param_groups(learner))
