@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import pkgutil
 import random
@@ -19,6 +18,7 @@ from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
+from common.choices import nearest
 from common.yaml_files import read_with_bases, read_yaml
 from compat.coop import declare_coop_keys
 from modeling.clip_loader import import_clip
@@ -136,7 +136,7 @@ def override(
     """
     for key, value in pairs:
         if key not in defaults:
-            close = difflib.get_close_matches(key, defaults, n=1, cutoff=0.0)[0]
+            close = nearest(key, defaults, cutoff=0.0)
             raise ValueError(f"{source}: unknown config key {key!r}. Did you mean {close!r}?")
         *path, name = key.split(".")
         node = cfg

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 from yacs.config import CfgNode
 
 
@@ -23,21 +21,3 @@ def check_proportions(settings: CfgNode) -> None:
         raise ValueError(f"DATASET.LABEL_PROPORTION must be in (0, 1], got {known}.")
     if settings.LABEL_MASK and known == 1:
         raise ValueError("DATASET.LABEL_MASK is given but unused: set DATASET.LABEL_PROPORTION.")
-
-
-def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuse a value that is none of the choices.
-
-    Args:
-        key: Its name, for the message.
-        value: What it was set to.
-        choices: What it may be.
-
-    Raises:
-        ValueError: The message names the nearest choice.
-    """
-    if value not in choices:
-        nearest = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.0)[0]
-        raise ValueError(
-            f"{key} must be one of {', '.join(choices)}, got {value!r}. Did you mean {nearest!r}?"
-        )

@@ -13,8 +13,9 @@ import numpy as np
 from dassl.data.datasets import DatasetBase, Datum
 from yacs.config import CfgNode
 
+from common.choices import check_choice
 from datasets.captions import captions_of
-from datasets.checks import check_choice, check_proportions
+from datasets.checks import check_proportions
 from datasets.class_freq import check_class_freq
 from datasets.layout import Layout
 from datasets.list_files import ListEntry, read_labels, read_list

@@ -5,7 +5,6 @@ Guo et al., "Texts as Images in Prompt Tuning", CVPR 2023, section 3.1.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Collection, Sequence
@@ -15,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from yacs.config import CfgNode
 
+from common.choices import check_choice, hint
 from datasets.caption_labeler import TABLES, CaptionLabeler, Synonyms, read_synonyms
 from datasets.captions import read_captions
-from datasets.checks import check_choice
 from datasets.list_files import DataFileError, Problem, iter_rows, split_path
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "assets" / "templates.txt"
@@ -132,9 +131,8 @@ def synonyms_of(table: str, classnames: Sequence[str], folder: str = "") -> Syno
     path = os.path.join(folder, os.path.expanduser(table))
     if os.path.isfile(path):
         return read_synonyms(path, classnames)
-    close = difflib.get_close_matches(table, ours, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else f" Tables: {', '.join(ours)}."
-    raise FileNotFoundError(f"DATASET.SYNONYMS: there is no file {path}.{hint}")
+    advice = hint(table, ours) or f" Tables: {', '.join(ours)}."
+    raise FileNotFoundError(f"DATASET.SYNONYMS: there is no file {path}.{advice}")
 
 
 def template_sentences(classnames: Sequence[str]) -> list[str]:

@@ -14,7 +14,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from losses._common import Counts, check_choice, nearest
+from common.choices import check_choice, hint
+from losses._common import Counts
 from losses.asymmetric import asymmetric_loss
 from losses.class_balanced import class_balanced_loss, effective_number_weights
 from losses.class_specific_embedding import (
@@ -102,7 +103,10 @@ def build_loss(
     allowed = loss_options(name)
     for option in options:
         if option not in allowed:
-            raise ValueError(f"loss {name!r} has no option {option!r}: {nearest(option, allowed)}")
+            raise ValueError(
+                f"loss {name!r} has no option {option!r}, only {', '.join(allowed)}."
+                f"{hint(option, allowed)}"
+            )
     counts = torch.as_tensor(class_counts, dtype=torch.float32)
     available = {"class_counts": counts, "num_train": num_train}
     accepted = inspect.signature(LOSSES[name]).parameters

@@ -7,32 +7,18 @@ graph; checks that need values run on the CPU only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.choices import check_choice
+
 Counts = Tensor | Sequence[float]
 
 REDUCTIONS = ("mean", "sum", "none")
 ENTRY_REDUCTIONS = ("mean", "per_image", "sum", "none")  # of losses with one value per class
-
-
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """Return the hint that ends an error about an unknown name."""
-    choices = list(choices)
-    close = get_close_matches(str(name), choices, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"choose from {', '.join(choices)}.{hint}"
-
-
-def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
-    """Raise ``ValueError`` with the nearest valid name unless ``value`` is one of ``choices``."""
-    choices = list(choices)
-    if value not in choices:
-        raise ValueError(f"{what} is {value!r}: {nearest(value, choices)}")
 
 
 def to_compute_dtype(values: Tensor) -> Tensor:

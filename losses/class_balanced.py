@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
+from common.choices import check_choice
 from losses._common import (
     Counts,
     answer_logits,
     as_counts,
-    check_choice,
     cross_entropy,
     prepare,
     reduce_entries,

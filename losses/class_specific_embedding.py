@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.choices import check_choice
 from losses._common import (
     Counts,
     answer_logits,
-    check_choice,
     masked_mean,
     prepare,
     to_compute_dtype,

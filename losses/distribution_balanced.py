@@ -15,11 +15,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from common.choices import check_choice
 from losses._common import (
     Counts,
     answer_logits,
     as_counts,
-    check_choice,
     cross_entropy,
     factors_of,
     masked_mean,

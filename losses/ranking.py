@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from losses._common import REDUCTIONS, check_choice, prepare
+from common.choices import check_choice
+from losses._common import REDUCTIONS, prepare
 
 
 def ranking_loss(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from losses._common import REDUCTIONS, check_choice, prepare
+from common.choices import check_choice
+from losses._common import REDUCTIONS, prepare
 
 
 def softmax_cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from modeling.choices import check_choice
+from common.choices import check_choice
 from modeling.prompt_learner import PromptLearner
 from modeling.text_encoder import TextEncoder
 from modeling.token_distance import aligned_distance, constant_distance, pooled_distance

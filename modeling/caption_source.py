@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from modeling.choices import check_choice
+from common.choices import check_choice
 from modeling.tokenizer import tokenize_captions
 
 SOURCES = {

@@ -6,7 +6,6 @@ is not used: that one executes TorchScript archives and cannot read safetensors.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from common.choices import hint
 from modeling.download import download
 from modeling.precision import Precision
 from modeling.weight_files import StateDict, check_numbers, read_state_dict
@@ -152,11 +152,9 @@ def weight_path(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
         return path
-    close = difflib.get_close_matches(name, ["tiny", *urls], n=1, cutoff=0.5)
-    hint = f" Did you mean {close[0]}?" if close else ""
     raise ValueError(
         f"MODEL.BACKBONE.NAME is {name!r}, which is neither a file nor one of tiny, "
-        f"{', '.join(urls)}.{hint}"
+        f"{', '.join(urls)}.{hint(name, ['tiny', *urls])}"
     )
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modeling.choices import check_choice
+from common.choices import check_choice
 from modeling.views import Views
 
 VIT_REGIONS = {

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from modeling.choices import check_choice
+from common.choices import check_choice
 from modeling.data_path import (
     FLIPPED,
     PLAIN,

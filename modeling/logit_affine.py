@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from modeling.choices import check_choice
+from common.choices import check_choice
 
 OFFSETS = ("off", "fixed", "learnt")
 

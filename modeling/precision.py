@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from modeling.choices import check_choice
+from common.choices import check_choice
 
 PRECISIONS = {
     "fp32": "weights and arithmetic in float32",

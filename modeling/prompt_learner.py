@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from modeling.choices import check_choice
+from common.choices import check_choice
 from modeling.clip_loader import encode_words, import_clip
 from modeling.tokenizer import CONTEXT_LENGTH, end_positions
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modeling.choices import check_choice
+from common.choices import check_choice
 from modeling.clip_loader import encode_words, tokenize
 from modeling.text_encoder import TextEncoder
 from modeling.tokenizer import CONTEXT_LENGTH

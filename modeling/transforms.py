@@ -6,7 +6,6 @@ order in the config: geometry, flip, RandAugment, colours, then on tensors cutou
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, v2
 
-from modeling.choices import check_choice
+from common.choices import check_choice, hint
 
 RESIZES = {
     "squash": "the whole picture, sides scaled separately to the input size",
@@ -153,10 +152,9 @@ def check_transforms(inputs: Mapping[str, Any], others: Iterable[str]) -> None:
     known = sorted({*AUGMENTATIONS, *others})
     for name in inputs["TRANSFORMS"]:
         if name not in known:
-            nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)[0]
             raise ValueError(
-                f"INPUT.TRANSFORMS takes some of {', '.join(known)}; got {name!r}. "
-                f"Did you mean {nearest!r}?"
+                f"INPUT.TRANSFORMS takes some of {', '.join(known)}; got {name!r}."
+                f"{hint(name, known)}"
             )
         if inputs["RESIZE"] == "crop" and name not in AUGMENTATIONS:
             raise ValueError(

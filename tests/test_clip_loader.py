@@ -171,7 +171,7 @@ def test_weights_that_no_model_can_compute_with_are_refused(change, message, kin
 
 
 def test_a_typo_gets_the_nearest_name():
-    with pytest.raises(ValueError, match=r"Did you mean ViT-B/16\?"):
+    with pytest.raises(ValueError, match=r"Did you mean 'ViT-B/16'\?"):
         load_clip("ViT-B16")
 
 

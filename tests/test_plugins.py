@@ -163,7 +163,7 @@ class TestClipPackage:
         assert asked[0][1]["checksum"] == address.split("/")[-2]
 
     def test_typos_get_the_nearest_name(self, clip):
-        with pytest.raises(ValueError, match="Did you mean ViT-B/16"):
+        with pytest.raises(ValueError, match="Did you mean 'ViT-B/16'"):
             clip._MODELS["ViT-B16"]
         assert "ViT-B16" not in clip._MODELS
         assert set(clip.available_models()) >= {"RN50", "ViT-B/16"}

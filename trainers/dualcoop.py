@@ -18,8 +18,8 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
+from common.choices import check_choice
 from modeling.aggregation import region_pool, winner_take_all
-from modeling.choices import check_choice
 from modeling.views import Views
 from trainers.base import PromptTrainer, prompt_options
 

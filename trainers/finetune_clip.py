@@ -13,7 +13,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from modeling.choices import check_choice
+from common.choices import check_choice
 from modeling.linear_head import STARTS, Classifier, LinearHead, start_weights
 from modeling.templates import check_template, class_sentences, ensemble_features
 from modeling.views import Views

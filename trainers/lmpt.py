@@ -14,6 +14,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
+from common.choices import check_choice
 from losses import (
     class_margins,
     class_specific_embedding_loss,
@@ -21,7 +22,6 @@ from losses import (
     effective_counts,
 )
 from modeling.caption_distance import CaptionDistance
-from modeling.choices import check_choice
 from trainers.base import REGIONS, PromptTrainer, prompt_options
 
 PRESETS = {

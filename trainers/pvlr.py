@@ -16,8 +16,8 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
+from common.choices import check_choice
 from modeling.aggregation import region_pool
-from modeling.choices import check_choice
 from modeling.fusion import DIRECTIONS
 from modeling.label_learner import LABELS, LabelLearner
 from modeling.prompt_learner import PromptLearner

@@ -12,8 +12,8 @@ from dassl.data.transforms.transforms import AVAI_CHOICES
 from torch import Tensor
 from yacs.config import CfgNode
 
+from common.choices import check_choice
 from modeling.caption_source import CaptionSource
-from modeling.choices import check_choice
 from modeling.data_path import EpochPlan, make_plan
 from modeling.feature_store import FeatureStore, cache_folder
 from modeling.loaders import CACHES, ViewLoaders

@@ -18,10 +18,10 @@ from torch import nn
 from tqdm import tqdm
 from yacs.config import CfgNode
 
+from common.choices import check_choice
 from common.rng_state import get_rng_state, set_rng_state
 from compat.checkpoint_writer import point_to
 from evaluation.reports import result_files, save_scores, write_results
-from modeling.choices import check_choice
 from modeling.feature_key import weights_digest
 from modeling.plateau import PlateauOnValidation
 from trainers.base.checkpoints import BEST, Checkpoints, check_origin, check_tensors, learnt
