@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import pkgutil
 import random
-from ast import literal_eval
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from compat.bootstrap import ensure_dassl
@@ -15,11 +12,16 @@ from compat.bootstrap import ensure_dassl
 ensure_dassl()
 
 from dassl.config import get_cfg_default
+from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
+from dassl.evaluation import EVALUATOR_REGISTRY
+from dassl.utils import Registry
 from yacs.config import CfgNode
 
-from common.choices import nearest
-from common.yaml_files import read_with_bases, read_yaml
+from common.choices import check_choice, nearest, spelled
+from common.config_values import Given, flatten, merge_yaml, override, paired
+from common.plugins import BrokenModule, import_modules
+from common.yaml_files import read_yaml
 from compat.coop import declare_coop_keys
 from modeling.clip_loader import import_clip
 
@@ -29,6 +31,7 @@ import datasets
 import evaluation
 import losses
 import trainers
+from trainers.base import LifeCycle
 
 # What may change between two runs into one folder without making them two experiments.
 _HARMLESS = (
@@ -42,16 +45,17 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
     """Defaults, then the data set's yaml, the trainer's yaml, flags, and overrides.
 
     Raises:
-        ValueError: an unknown key or a value of another type, with the nearest valid key.
+        ValueError: an unknown key or name or a value of another type, with the nearest valid one,
+            or a key of a method that does not run.
         FileNotFoundError: a yaml file that does not exist.
     """
     cfg = default_cfg()
-    defaults = dict(flatten(cfg))
+    defaults, given = dict(flatten(cfg)), []
     methods = {name.upper() for name in TRAINER_REGISTRY.registered_names()}
     undeclared = tuple(f"TRAINER.{name}." for name in methods - set(cfg.TRAINER))
     for path in (args.dataset_config_file, args.config_file):
         if path:
-            merge_yaml(cfg, Path(path), defaults, undeclared)
+            given += merge_yaml(cfg, Path(path), defaults, undeclared)
     flags = {
         "DATASET.ROOT": args.root,
         "OUTPUT_DIR": args.output_dir or (args.eval_only and args.model_dir),
@@ -63,119 +67,98 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
         "DATASET.SOURCE_DOMAINS": args.source_domains,
         "DATASET.TARGET_DOMAINS": args.target_domains,
     }
-    given = [(key, value) for key, value in flags.items() if value]
-    override(cfg, given, defaults, source="flags")
-    if len(args.opts) % 2:
-        raise ValueError(
-            f"Overrides come in pairs KEY VALUE, got {len(args.opts)} words: {' '.join(args.opts)}"
-        )
-    pairs = list(zip(args.opts[::2], args.opts[1::2], strict=True))
-    override(cfg, pairs, defaults, source="command line")
+    override(cfg, [pair for pair in flags.items() if pair[1]], defaults, source="flags")
+    given += override(cfg, paired(args.opts, defaults), defaults, source="command line")
     if args.seed is not None:
         cfg.SEED = args.seed
+    settle_names(cfg)
+    refuse_idle_keys(cfg, given, defaults)
     return cfg
+
+
+def settle_names(cfg: CfgNode) -> None:
+    """Spell method, data set and evaluator as they are registered.
+
+    Raises:
+        ValueError: an unknown name, with the nearest one and the files that are broken.
+    """
+    for node, registry, broken in (
+        (cfg.TRAINER, TRAINER_REGISTRY, trainers.BROKEN),
+        (cfg.DATASET, DATASET_REGISTRY, datasets.BROKEN),
+    ):
+        if node.NAME:
+            key = "TRAINER.NAME" if node is cfg.TRAINER else "DATASET.NAME"
+            node.NAME = registered(key, node.NAME, registry, broken)
+    cfg.TEST.EVALUATOR = registered("TEST.EVALUATOR", cfg.TEST.EVALUATOR, EVALUATOR_REGISTRY, [])
+
+
+def registered(key: str, name: str, registry: Registry, broken: Sequence[BrokenModule]) -> str:
+    """A registered name, whatever the case in which it is given.
+
+    Args:
+        key: what the user sets it with, for the message.
+        name: what was given.
+        registry: holds the names.
+        broken: files that might have registered others.
+
+    Raises:
+        ValueError: there is none, or the file that has it is broken.
+    """
+    names = registry.registered_names()
+    name = spelled(name, names)
+    for module in broken:
+        known = name in names and registry.get(name).__module__ == module.name
+        if known or module.holds(name):
+            raise ValueError(f"{key} {name} cannot be used, as its file is broken: {module}.")
+    if name not in names and broken:
+        lost = "; ".join(map(str, broken))
+        raise ValueError(f"{key} is {name!r}, which no file has, unless a broken one: {lost}.")
+    check_choice(key, name, names)
+    return name
+
+
+def refuse_idle_keys(cfg: CfgNode, given: Given, defaults: Mapping[str, object]) -> None:
+    """Refuse keys of a method that does not run: they would do nothing.
+
+    A whole config, as runs leave it, names the keys of all methods with their defaults; these pass.
+    So does everything for a method of others, which may read the node of another one.
+
+    Args:
+        cfg: with all keys set.
+        given: where a key was set, and the key.
+        defaults: every key with its default.
+
+    Raises:
+        ValueError: such a key, with the nearest one of the method that runs.
+    """
+    method = TRAINER_REGISTRY.get(cfg.TRAINER.NAME) if cfg.TRAINER.NAME else None
+    if method is None or not issubclass(method, LifeCycle):
+        return
+    own = [parent.__name__.upper() for parent in method.__mro__]
+    nodes = {*get_cfg_default().TRAINER, *map(str.upper, TRAINER_REGISTRY.registered_names())}
+    now = dict(flatten(cfg))
+    for source, key in given:
+        top, _, rest = key.partition(".")
+        node, _, name = rest.partition(".")
+        idle = top == "TRAINER" and name and node in nodes and node not in own
+        if idle and now[key] != defaults[key]:
+            candidates = [k for k in defaults if k.startswith(f"TRAINER.{own[0]}.")]
+            close = nearest(f"TRAINER.{own[0]}.{name}", candidates, cutoff=0.0)
+            raise ValueError(
+                f"{source}: {key} does nothing, for {cfg.TRAINER.NAME} runs, which does not read "
+                f"it. Did you mean {close!r}?"
+            )
 
 
 def default_cfg() -> CfgNode:
     """Dassl's keys and those of all packages here, with their defaults."""
     cfg = get_cfg_default()
     for package in (evaluation, datasets, losses, trainers):
-        for found in pkgutil.iter_modules(package.__path__):
-            module = importlib.import_module(f"{package.__name__}.{found.name}")
+        for module in import_modules(package.__name__, package.__path__)[0]:
             if hasattr(module, "extend_cfg"):
                 module.extend_cfg(cfg)
     declare_coop_keys(cfg)
     return cfg
-
-
-def merge_yaml(
-    cfg: CfgNode, path: Path, defaults: dict[str, object], undeclared: tuple[str, ...] = ()
-) -> None:
-    """Set the keys of a yaml file, after those of the files that its `_BASE_` lists.
-
-    Args:
-        cfg: changed in place.
-        path: the file; paths in its `_BASE_` are relative to its folder.
-        defaults: see `override`; keys that the file declares are added.
-        undeclared: nodes ("TRAINER.MAPLE.") of methods whose modules declare no keys, as others
-            declare theirs in their train.py. Here the yaml file does.
-
-    Raises:
-        FileNotFoundError: the file, or one that it builds on, does not exist.
-        ValueError: an unknown key, a value of another type, or a file that `read_yaml` refuses.
-    """
-    for file, mapping in read_with_bases(path):
-        pairs = list(flatten(mapping))
-        for key, value in pairs:
-            if key.startswith(undeclared) and key not in defaults:
-                *parents, name = key.split(".")
-                parent = cfg
-                for part in parents:
-                    parent = parent.setdefault(part, CfgNode())
-                parent[name] = defaults[key] = _converted(key, value, None, str(file))
-        override(cfg, pairs, defaults, source=str(file))
-
-
-def override(
-    cfg: CfgNode,
-    pairs: Sequence[tuple[str, object]],
-    defaults: Mapping[str, object],
-    source: str,
-) -> None:
-    """Set keys of a config.
-
-    Args:
-        cfg: changed in place.
-        pairs: dotted key and value; text is read as Python where the key is not text itself.
-        defaults: every key with the value whose type counts; None takes any. What an earlier file
-            has set does not matter: after its 1 a later 0.5 is still welcome.
-        source: where the pairs come from, for messages.
-
-    Raises:
-        ValueError: an unknown key (the nearest valid one is named) or a value of another type.
-    """
-    for key, value in pairs:
-        if key not in defaults:
-            close = nearest(key, defaults, cutoff=0.0)
-            raise ValueError(f"{source}: unknown config key {key!r}. Did you mean {close!r}?")
-        *path, name = key.split(".")
-        node = cfg
-        for part in path:
-            node = node[part]
-        node[name] = _converted(key, value, defaults[key], source)
-
-
-def flatten(node: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Dotted keys of a config, each with its value."""
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
-def _converted(key: str, value: object, default: object, source: str) -> object:
-    """`value` in the type of the key's default."""
-    wanted = type(default)
-    if isinstance(value, str) and wanted is not str:
-        try:
-            value = literal_eval(value)
-        except (ValueError, SyntaxError):
-            pass  # stays text; the type check below reports it
-    if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
-        return value
-    if wanted is float and type(value) is int:
-        return float(value)
-    if wanted in (list, tuple) and isinstance(value, (list, tuple)):
-        return wanted(value)
-    if wanted is tuple and isinstance(value, (int, float, str)):
-        return (value,)
-    if default is None:
-        return value
-    raise ValueError(
-        f"{source}: {key} takes {wanted.__name__} such as {default!r}, got {value!r} "
-        f"({type(value).__name__})."
-    )
 
 
 def settle_seed(cfg: CfgNode, folder: Path) -> None:

@@ -23,6 +23,7 @@ from yacs.config import CfgNode
 
 from common.files import write_text
 from common.run_lock import run_lock
+from common.user_errors import MISTAKES, CommandParser, run_command
 from configuration import build_cfg, refuse_other_experiment, settle_seed
 from evaluation.plain_trainers import PlainTrainerResults
 from modeling.clip_loader import available_backbones
@@ -33,7 +34,7 @@ from trainers.base.conditions import check_conditions, conditions_of, write_cond
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line; its help lists what is registered."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         description=__doc__,
         epilog=_epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -97,13 +98,16 @@ class _Terminal:
 
 
 @contextlib.contextmanager
-def _logging_to(output_dir: str) -> Iterator[None]:
-    """Copy standard output to OUTPUT_DIR/log.txt, as Dassl does, until the run is over."""
+def _logging_to(output_dir: str) -> Iterator[Path]:
+    """Copy standard output to OUTPUT_DIR/log.txt, as Dassl does, until the run is over.
+
+    Yields the path of the log, which has the time in its name if there is an earlier one.
+    """
     terminal = sys.stdout
     sys.stdout = _Terminal(terminal)
     setup_logger(output_dir)
     try:
-        yield
+        yield Path(sys.stdout.file.name)
     finally:
         sys.stdout.flush()
         sys.stdout = terminal
@@ -113,39 +117,51 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one experiment."""
     parser = build_parser()
     args = parser.parse_intermixed_args(argv)
-    with contextlib.ExitStack() as held:
-        try:
-            cfg = build_cfg(args)
-            if not cfg.TRAINER.NAME:
-                raise ValueError("--trainer is missing; see --help for the names.")
-            folder = Path(cfg.OUTPUT_DIR)
-            held.enter_context(run_lock(folder))
-            settle_seed(cfg, Path(args.model_dir) if args.eval_only else folder)
-            if not (args.eval_only or args.no_train):
-                refuse_other_experiment(cfg, folder)
-        except (ValueError, OSError) as error:
-            parser.error(str(error))
+    cfg = build_cfg(args)
+    if not cfg.TRAINER.NAME:
+        raise ValueError("No method given. Add: --trainer NAME (--help lists the names)")
+    if not cfg.DATASET.NAME:
+        raise ValueError(
+            "No data set given. Add: --dataset-config-file configs/datasets/NAME.yaml, or "
+            "DATASET.NAME NAME (--help lists the names)"
+        )
+    folder = Path(cfg.OUTPUT_DIR)
+    with run_lock(folder):
+        settle_seed(cfg, Path(args.model_dir) if args.eval_only else folder)
+        if not (args.eval_only or args.no_train):
+            refuse_other_experiment(cfg, folder)
         cfg.freeze()
         set_random_seed(cfg.SEED)
-        with _logging_to(cfg.OUTPUT_DIR):
-            _run(cfg, args)
+        with _logging_to(cfg.OUTPUT_DIR) as log:
+            started = time.perf_counter()
+            try:
+                trainer = _build(cfg, args)
+            except MISTAKES:
+                log.unlink()  # a try that never began; the next one's log is to be log.txt
+                raise
+            _run(trainer, args, started)
 
 
-def _run(cfg: CfgNode, args: argparse.Namespace) -> None:
+def _build(cfg: CfgNode, args: argparse.Namespace) -> TrainerBase:
+    """The trainer, with all that can be checked before its work begins."""
     if cfg.USE_CUDA and torch.cuda.is_available():
         torch.backends.cudnn.benchmark = True
     print(dassl_banner())
     print(f"Command: {' '.join(sys.argv)}\nSeed: {cfg.SEED}")
     print(f"** Config **\n{cfg}\n** System **\n{collect_env_info()}")
-
-    started = time.perf_counter()
     trainer = build_trainer(cfg)
     check_evaluator(trainer)
+    if args.eval_only:
+        trainer.load_model(args.model_dir, epoch=args.load_epoch)
+    return trainer
+
+
+def _run(trainer: TrainerBase, args: argparse.Namespace, started: float) -> None:
+    cfg = trainer.cfg
     report = None if isinstance(trainer, LifeCycle) else PlainTrainerResults(trainer)
     if args.check:
         _check_pictures(trainer.dm.dataset, cfg.DATALOADER.NUM_WORKERS)
     if args.eval_only:
-        trainer.load_model(args.model_dir, epoch=args.load_epoch)
         trainer.test()
     elif not args.no_train:
         _train(trainer)
@@ -195,4 +211,4 @@ def _check_pictures(dataset: DatasetBase, workers: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

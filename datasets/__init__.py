@@ -3,14 +3,9 @@
 Every module of this folder is imported, so a new data set is one new file.
 """
 
-from __future__ import annotations
-
-import importlib
-import pkgutil
-
+from common.plugins import import_modules
 from compat.bootstrap import ensure_dassl
 
 ensure_dassl()
 
-for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
-    importlib.import_module(f"{__name__}.{_module}")
+MODULES, BROKEN = import_modules(__name__, __path__)

@@ -69,7 +69,7 @@ def test_the_command_line_resumes_and_evaluates_them(pets, tmp_path):
     assert again["metrics"] == first["metrics"] and again["epoch"] == 2
 
 
-def test_a_yaml_declares_the_keys_of_a_silent_method(pets, tmp_path, own_node, capsys):
+def test_a_yaml_declares_the_keys_of_a_silent_method(pets, tmp_path, own_node):
     command = pet_arguments(pets, "OffsetTuning", tmp_path / "out", *own_node)
     cfg = train.build_cfg(train.build_parser().parse_intermixed_args(command))
     assert cfg.TRAINER.OFFSETTUNING.WEIGHT == 0.5  # yaml itself takes 5e-1 for text
@@ -79,17 +79,15 @@ def test_a_yaml_declares_the_keys_of_a_silent_method(pets, tmp_path, own_node, c
         (["TRAINER.OFFSETTUNING.WEIHGT", "2"], "Did you mean 'TRAINER.OFFSETTUNING.WEIGHT'"),
         (["TRAINER.OFFSETTUNING.WEIGHT", "much"], "takes float such as 0.5, got 'much'"),
     ):
-        with pytest.raises(SystemExit):
+        with pytest.raises(ValueError, match=message):
             train.main([*command, *words])
-        assert message in capsys.readouterr().err
 
 
-def test_a_yaml_cannot_declare_keys_elsewhere(tmp_path, capsys):
+def test_a_yaml_cannot_declare_keys_elsewhere(tmp_path):
     for node in ("LMPT", "OFFSETTUNIN", "COOP"):
         (tmp_path / "a.yaml").write_text(f"TRAINER:\n  {node}:\n    WEIGHT: 0.5\n")
-        with pytest.raises(SystemExit):
+        with pytest.raises(ValueError, match=f"unknown config key 'TRAINER.{node}.WEIGHT'"):
             train.main(["--config-file", str(tmp_path / "a.yaml")])
-        assert f"unknown config key 'TRAINER.{node}.WEIGHT'" in capsys.readouterr().err
 
 
 def test_several_labels_and_groups(tmp_path, own_node):

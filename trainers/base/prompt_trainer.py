@@ -24,6 +24,7 @@ from modeling.text_views import TextLoader
 from modeling.threads import step_threads, threads
 from modeling.views import Views
 from trainers.base.batches import Batches
+from trainers.base.contract import check_terms, own_options
 from trainers.base.initial_weights import load_initial_weights
 
 _BATCHES_OF_MEAN = 8  # training batches that LOGIT_BIAS is measured on
@@ -74,8 +75,7 @@ class PromptTrainer(Batches):
     """A Dassl trainer around a frozen CLIP.
 
     A method overrides some of `build_learner`, `text_features`, `cosines`, `compute_logits` and
-    `compute_loss`, and declares its keys under `TRAINER.<CLASS NAME IN CAPITALS>`, `method_cfg`
-    here.
+    `compute_loss`, and declares its keys, `method_cfg`, under `TRAINER.<CLASS NAME IN CAPITALS>`.
 
     Attributes:
         roles: of the contexts, one set of them each; see `PromptLearner`.
@@ -84,7 +84,7 @@ class PromptTrainer(Batches):
     roles: tuple[str, ...] = ("ctx",)
 
     def __init__(self, cfg: CfgNode) -> None:
-        self.method_cfg = cfg.TRAINER[type(self).__name__.upper()]
+        self.method_cfg = own_options(cfg, type(self).__name__)
         self.seed = max(cfg.SEED, 0)
         self._text_features_once: Any = None
         super().__init__(cfg)
@@ -247,6 +247,7 @@ class PromptTrainer(Batches):
         batch.update({name: inputs[name] for name in _PLACES})
         logits = self.compute_logits(views, text_features)
         terms = self.compute_loss(logits, inputs["targets"], batch)
+        check_terms(type(self).__name__, terms)
         self.precision.scaler.scale(terms["loss"]).backward()
         return {name: term.detach() for name, term in terms.items()}
 
