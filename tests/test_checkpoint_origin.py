@@ -109,6 +109,10 @@ class TestWhatDoesNotBelong:
         message = refused(lambda: evaluate("last", "seen", trainer="LMPT"), capsys)
         assert "was trained by CoOp, not by LMPT" in message
 
+    def test_another_trainer_to_go_on_from(self, capsys):
+        words = command("LMPT", "new", "--resume", "last")
+        assert "was trained by CoOp, not by LMPT" in refused(lambda: train.main(words), capsys)
+
     @pytest.mark.parametrize("again", [False, True])
     def test_another_clip_of_the_same_width(self, again, capsys):
         torch.save(random_clip("ViT", seed=3).state_dict(), "data/mine/clip.pt")
@@ -122,6 +126,15 @@ class TestWhatDoesNotBelong:
         labels.write_text(labels.read_text().replace("dog", "wolf"))
         message = refused(lambda: evaluate("probe", "seen", trainer="LinearProbe"), capsys)
         assert "class 2 is 'dog' there, 'wolf' here" in message
+
+    def test_another_trainer_to_start_from(self, capsys):
+        path = next(Path("probe").glob("*/model.pth.tar-3"))
+        words = command("CoOp", "new", "MODEL.INIT_WEIGHTS", str(path))
+        message = refused(lambda: train.main(words), capsys)
+        assert f"{path} does not hold what this trainer starts from: 1 tensor missing (ctx)" in (
+            message
+        )
+        assert not list(Path("new").glob("*/model*"))
 
     def test_other_options_are_told(self):
         evaluate("last", "seen", "TRAINER.COOP.PREC", "fp16")

@@ -112,6 +112,28 @@ def test_damaged_conditions_are_told(content, run, tmp_path, capsys):
     assert "conditions.json is damaged" in told and "Remove that file alone" in told
 
 
+@pytest.mark.parametrize("kept", [0, 0.5, 0.99])
+def test_half_a_config_is_told_and_can_be_removed_alone(kept, run, tmp_path, capsys):
+    path, before = tmp_path / "out" / "config.yaml", results(tmp_path / "out")["metrics"]
+    text = path.read_text()
+    path.write_text(text[: int(kept * len(text))])
+    with pytest.raises((ValueError, SystemExit)) as refusal:
+        run()
+    told = str(refusal.value) + capsys.readouterr().err
+    assert "config.yaml is damaged. Remove that file alone" in told and len(told) < 500
+    path.unlink()
+    run()
+    assert path.read_text() == text and results(tmp_path / "out")["metrics"] == before
+
+
+def test_the_config_is_replaced_and_not_rewritten(run, tmp_path):
+    path = tmp_path / "out" / "config.yaml"
+    (tmp_path / "earlier.yaml").hardlink_to(path)
+    run()
+    assert not path.samefile(tmp_path / "earlier.yaml")
+    assert path.read_text() == (tmp_path / "earlier.yaml").read_text()
+
+
 def test_conditions_can_be_read_by_people(finished):
     found = json.loads((finished / "out" / "conditions.json").read_text())
     assert found["classes"] == ["cat", "traffic light", "dog", "tv"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import sys
@@ -16,6 +17,7 @@ if sys.platform != "linux":
 
 from scripts.reliability.file_operations import FileOperations, Operation, Victim
 from scripts.reliability.kill_campaign import main
+from scripts.reliability.kill_cases import CASES
 from scripts.reliability.small_runs import contents
 
 
@@ -134,6 +136,15 @@ def test_ends_differ_by_a_bit_a_name_or_a_figure_but_not_by_seconds(tmp_path):
     figures["metrics"]["mAP"] = 50.00000000000001
     changed = {name for name, digest in end("figure").items() if first[name] != digest}
     assert changed == {"results.json: metrics"}
+
+
+def test_a_few_kills_of_a_run_end_as_if_there_had_been_none(capfd):
+    """Others at every call; a failure prints how to repeat it."""
+    case = random.SystemRandom().choice([f"builtin/{name}" for name in CASES])
+    status = in_a_fork(lambda: os._exit(main(["--case", case, "--sample", "3", "--jobs", "1"])))
+    printed = capfd.readouterr().out
+    assert status == 0, printed
+    assert printed.splitlines()[-1] == "3 kills, 3 exact resumptions, 0 failures"
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tabulate import tabulate
+from tqdm import tqdm
 
 from scripts.reliability.kill_cases import CASES
 
@@ -137,7 +138,8 @@ def _serve(core: str, names: list[str], args: argparse.Namespace, pipe: Connecti
             few = random.Random(f"{args.seed} {core} {name}")
             kills += found if share[name] is None else few.sample(found, share[name])
         with _FORK.Pool(args.jobs) as pool:
-            for kill, problem in pool.imap_unordered(trials.attempt, kills):
+            attempts = pool.imap_unordered(trials.attempt, kills)
+            for kill, problem in tqdm(attempts, core, len(kills), mininterval=2):
                 case = f"{core}/{kill.case}"
                 pipe.send(Outcome(case, kill.number, str(kill.victim), problem))
 

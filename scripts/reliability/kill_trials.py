@@ -117,7 +117,7 @@ class Trials:
             status = run(folder, words_of(case, self.base))
             if status:
                 return kill, f"the second start ended with {status}\n{_last_lines(folder)}"
-            return kill, _differences(self._ends[kill.case], contents(folder))
+            return kill, differences(self._ends[kill.case], contents(folder))
         finally:
             shutil.rmtree(folder)
 
@@ -141,7 +141,7 @@ def _list_into(listed: Path, folder: Path) -> None:
     os._exit = exit_listing
 
 
-def _differences(expected: Mapping[str, str], found: Mapping[str, str]) -> str:
+def differences(expected: Mapping[str, str], found: Mapping[str, str]) -> str:
     """What is not as expected, in a few lines; nothing if all is."""
     lines = [f"  missing: {name}" for name in expected if name not in found]
     lines += [f"  left over: {name}" for name in found if name not in expected]

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 
 import train
+from common.user_errors import run_command
 from datasets import shapes_lt
 from datasets.shapes_generator import ShapesSpec
 from scripts.reliability.kill_cases import Case
@@ -70,35 +71,49 @@ def lay_out(base: Path, folder: Path, case: Case) -> None:
 
 
 def run(folder: Path, words: Iterable[str], before: Callable[[], object] | None = None) -> int:
-    """Run train.py in a process of its own, forked from this one.
+    """Run train.py in a process of its own, forked from this one, and wait for its end.
 
     Args:
-        folder: where it works; what it prints goes to the file beside it that ends in .txt.
+        folder: where it works; what it prints goes to `console_of` the folder.
         words: of its command.
         before: is called in the new process before anything else.
 
     Returns:
         The exit status; the negative signal number if it was killed.
     """
+    return wait_for(start(folder, words, console_of(folder), before))
+
+
+def start(
+    folder: Path, words: Iterable[str], console: Path, before: Callable[[], object] | None = None
+) -> int:
+    """Start train.py as `run` does, printing to the file `console`; returns its process number."""
     child = os.fork()
     if child == 0:
-        _run_here(folder, list(words), before)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        _run_here(folder, list(words), console, before)
+    return child
 
 
-def _run_here(folder: Path, words: list[str], before: Callable[[], object] | None) -> None:
+def wait_for(process: int) -> int:
+    """Wait for a process of `start`; returns what `run` does."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def _run_here(
+    folder: Path, words: list[str], console: Path, before: Callable[[], object] | None
+) -> None:
     status = 1
     try:
         os.chdir(folder)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-        console = os.open(console_of(folder), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        printed = os.open(console, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for number in (1, 2):
-            os.dup2(console, number)
+            os.dup2(printed, number)
+        sys.stdout, sys.stderr = (open(number, "w", 1, closefd=False) for number in (1, 2))
         sys.argv = ["train.py", *words]
         if before:
             before()
-        train.main(words)
-        status = 0
+        run_command(lambda: train.main(words))
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except BaseException:
@@ -148,14 +163,17 @@ def _checkpoint(path: Path) -> Mapping[str, Any]:
 
 def _parts(name: str, content: Mapping[str, Any]) -> dict[str, str]:
     return {
-        f"{name}: {key}": hashlib.sha256(_exact(value).encode()).hexdigest()
-        for key, value in content.items()
-        if key not in SECONDS
+        f"{name}: {key}": digest_of(value) for key, value in content.items() if key not in SECONDS
     }
 
 
+def digest_of(value: Any) -> str:  # noqa: ANN401 - what a checkpoint may hold
+    """SHA-256 that two values share only if they are equal to the last bit, but for seconds."""
+    return hashlib.sha256(_exact(value).encode()).hexdigest()
+
+
 def _exact(value: Any) -> str:  # noqa: ANN401 - what a checkpoint may hold
-    """Text that two values share only if they are equal to the last bit."""
+    """Text that stands for a value in `digest_of`."""
     if isinstance(value, torch.Tensor):
         data = hashlib.sha256(value.contiguous().view(-1).view(torch.uint8).numpy()).hexdigest()
         return f"{value.dtype}{tuple(value.shape)}{data}"
