@@ -136,7 +136,7 @@ def test_contexts_in_the_tower_learn_and_stand_as_coops_do(build):
         ("DMA", "regions"),
         ("DMA", "off", "LABELS", "cap", "CAP", "pre"),
         ("AGREEMENT", 0.5, "LOGIT_BIAS", "learnt"),
-        ("REGION_SCALE", "learnt:10", "PREC", "bf16"),
+        ("REGION_SCALE", 10.0, "REGION_SCALE_LEARNABLE", True, "PREC", "bf16"),
         ("PREC", "amp", "CAP", "pre"),
     ],
 )

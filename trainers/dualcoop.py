@@ -29,12 +29,14 @@ COMPETITIONS = {"both": "always", "train": "in training alone", "off": "never"}
 def extend_cfg(cfg: CfgNode) -> None:
     """Declare the keys of both trainers."""
     own = {
-        "LOGIT_SCALE": "100",  # of the difference of pooled cosines: a number | learnt:NUMBER
-        "REGION_SCALE": "20",  # of the softmax over regions that weighs them: likewise
+        "LOGIT_SCALE": 100.0,  # of the difference of pooled cosines; 0: CLIP's own
+        "REGION_SCALE": 20.0,  # steepness of the softmax over regions that weighs them
+        "REGION_SCALE_LEARNABLE": False,  # train it, from there
         "UNSEEN": [],  # names of classes whose labels training does not see (zero-shot)
     }
     cfg.TRAINER.DUALCOOP = prompt_options(CSC=True, **own)
-    own |= {"LOGIT_SCALE": "20.0855", "REGION_SCALE": "learnt:20.0855", "N_CTX": 21}
+    own |= {"LOGIT_SCALE": 20.0855, "REGION_SCALE": 20.0855, "REGION_SCALE_LEARNABLE": True}
+    own |= {"N_CTX": 21}
     cfg.TRAINER.DUALCOOPPP = prompt_options(CSC=True, **own)
     cfg.TRAINER.DUALCOOPPP.WTA = "both"  # both | train | off: winner-take-all between classes
     for node in (cfg.TRAINER.DUALCOOP, cfg.TRAINER.DUALCOOPPP):

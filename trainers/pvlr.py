@@ -44,9 +44,11 @@ def extend_cfg(cfg: CfgNode) -> None:
             "DMA": "both",  # both | labels | regions | off: who attends to whom
             "HEADS": 8,  # of every attention; must divide the features' width
             "AGREEMENT": 0.0,  # weight of 1 - cos(KAP, CAP) in the loss
-            "LOGIT_SCALE": "learnt:20",  # clip | a number | learnt | learnt:NUMBER
+            "LOGIT_SCALE": 20.0,  # of the cosines; 0: CLIP's own, about 100
+            "LOGIT_SCALE_LEARNABLE": True,  # train it, from there
             "LOGIT_BIAS": "off",  # off | fixed (the mean cosine before training) | learnt
-            "REGION_SCALE": "20",  # of the softmax over regions: likewise to LOGIT_SCALE
+            "REGION_SCALE": 20.0,  # steepness of the softmax over regions
+            "REGION_SCALE_LEARNABLE": False,
             "CLASS_BIAS": -2.0,  # where every class's logit bias starts
             "PREC": "fp32",  # fp32 | fp16 | bf16 | amp
         }

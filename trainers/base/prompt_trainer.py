@@ -58,7 +58,8 @@ def prompt_options(**changes: object) -> CfgNode:
         "CTX_INIT": "",  # words to start from; their number then replaces N_CTX
         "CLASS_TOKEN_POSITION": "end",  # end | middle | front
         "PREC": "fp32",  # fp32 | fp16 | bf16 | amp
-        "LOGIT_SCALE": "clip",  # clip (CLIP's own) | a number | learnt
+        "LOGIT_SCALE": 0.0,  # of the cosines; 0: CLIP's own, about 100
+        "LOGIT_SCALE_LEARNABLE": False,  # train it, from there
         "LOGIT_BIAS": "off",  # off | fixed (the mean cosine before training) | learnt
     }
     return CfgNode({**options, **changes})
@@ -67,7 +68,7 @@ def prompt_options(**changes: object) -> CfgNode:
 # Keys of a method that can look at regions beside the whole image.
 REGIONS = {
     "REGION_WEIGHT": 0.0,  # share of the pooled regions in the similarity, in [0, 1]; 0: none
-    "REGION_SCALE": 100.0,  # steepness of the softmax over regions that weighs them
+    "REGION_SCALE": 100.0,  # steepness of the softmax over regions that weighs them; 0: their mean
 }
 
 
@@ -170,8 +171,8 @@ class PromptTrainer(Batches):
         self.image_encoder, self.text_encoder = self.build_image_encoder(), TextEncoder(self.clip)
         self.image_encoder.check_input_size(*cfg.INPUT.SIZE)
         self.affine = LogitAffine(
-            self.clip.logit_scale.exp().item(),
-            self.method_cfg.get("LOGIT_SCALE", "clip"),
+            self.method_cfg.get("LOGIT_SCALE", 0.0) or self.clip.logit_scale.exp().item(),
+            self.method_cfg.get("LOGIT_SCALE_LEARNABLE", False),
             self.method_cfg.get("LOGIT_BIAS", "off"),
         ).to(self.device)
         self.prompt_learner = learner = self.build_learner()
@@ -196,10 +197,10 @@ class PromptTrainer(Batches):
 
     def add_region_scale(self, learner: nn.Module) -> None:
         """The steepness of the weights of regions, as REGION_SCALE says; it may be learnt."""
-        clip_scale = self.clip.logit_scale.exp().item()
-        scale = LogitAffine(clip_scale, self.method_cfg.REGION_SCALE, key="REGION_SCALE")
-        self.region_scale = scale
-        learner.add_module("region_scale", scale)  # trained and saved with it
+        options = self.method_cfg
+        learnable = options.get("REGION_SCALE_LEARNABLE", False)
+        self.region_scale = LogitAffine(options.REGION_SCALE, learnable, key="REGION_SCALE")
+        learner.add_module("region_scale", self.region_scale)  # trained and saved with it
 
     @property
     def looks_at_regions(self) -> bool:
