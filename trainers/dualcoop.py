@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from common.choices import check_choice
+from common.config_rules import Choice, declare_rules
 from modeling.aggregation import region_pool, winner_take_all
 from modeling.views import Views
 from trainers.base import PromptTrainer, prompt_options
@@ -41,6 +42,9 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.TRAINER.DUALCOOPPP.WTA = "both"  # both | train | off: winner-take-all between classes
     for node in (cfg.TRAINER.DUALCOOP, cfg.TRAINER.DUALCOOPPP):
         del node["LOGIT_BIAS"]  # a difference is centred as it is
+
+
+declare_rules("TRAINER.DUALCOOPPP", {"WTA": Choice(COMPETITIONS)})
 
 
 @TRAINER_REGISTRY.register()
@@ -98,11 +102,6 @@ class DualCoOpPP(DualCoOp):
     """DualCoOp++: evidence prompts weigh the regions, for which classes compete."""
 
     roles = ("evid", "pos", "neg")
-
-    def check_cfg(self, cfg: CfgNode) -> None:
-        """Refuse an unknown winner-take-all."""
-        super().check_cfg(cfg)
-        check_choice("TRAINER.DUALCOOPPP.WTA", self.method_cfg.WTA, COMPETITIONS)
 
     def cosines(self, views: Views, text_features: tuple[Tensor, ...]) -> Tensor:
         """As in DualCoOp, with the evidence as guide and losers of a region turned down."""

@@ -13,6 +13,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 from yacs.config import CfgNode
 
+from common.config_rules import Number, declare_rules
 from modeling.aggregation import region_pool
 from modeling.views import Views
 from trainers.base import PromptTrainer, prompt_options
@@ -26,6 +27,9 @@ def extend_cfg(cfg: CfgNode) -> None:
         WORD_SCALE=50.0,  # steepness of the softmax over a caption's words
         REGION_SCALE=40.0,  # and over an image's regions; the paper has 4 on NUS-WIDE
     )
+
+
+declare_rules("TRAINER.TAIDPT", {"WORD_SCALE": Number(least=0)})
 
 
 @TRAINER_REGISTRY.register()

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
+from common.config_rules import Choice, Number, declare_rules
 from losses.config import loss_from_config
 from modeling.aggregation import region_pool
 from modeling.captured_step import CapturedStep
 from modeling.clip_loader import load_clip
-from modeling.dense_encoder import DenseImageEncoder
+from modeling.dense_encoder import VIT_REGIONS, DenseImageEncoder
 from modeling.feature_cache import CachedLoader
 from modeling.image_encoder import ImageEncoder
-from modeling.logit_affine import LogitAffine
-from modeling.precision import Precision
-from modeling.prompt_learner import PromptLearner
+from modeling.logit_affine import OFFSETS, LogitAffine
+from modeling.precision import PRECISIONS, Precision
+from modeling.prompt_learner import POSITIONS, PromptLearner
 from modeling.text_encoder import TextEncoder
 from modeling.text_views import TextLoader
 from modeling.threads import step_threads, threads
@@ -46,6 +47,9 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.TRAIN.CUDA_GRAPH = True  # replay the step as one CUDA graph, on a GPU
 
 
+declare_rules("MODEL.DENSE", {"VIT": Choice(VIT_REGIONS)})
+
+
 def prompt_options(**changes: object) -> CfgNode:
     """Keys of a method that learns contexts, spelled as CoOp spells them.
 
@@ -70,6 +74,19 @@ REGIONS = {
     "REGION_WEIGHT": 0.0,  # share of the pooled regions in the similarity, in [0, 1]; 0: none
     "REGION_SCALE": 100.0,  # steepness of the softmax over regions that weighs them; 0: their mean
 }
+
+declare_rules(  # of keys that mean the same in every method that has them
+    "TRAINER.*",
+    {
+        "N_CTX": Number(least=1),
+        "CLASS_TOKEN_POSITION": Choice(POSITIONS),
+        "PREC": Choice(PRECISIONS),
+        "LOGIT_SCALE": Number(least=0),
+        "LOGIT_BIAS": Choice(OFFSETS),
+        "REGION_WEIGHT": Number(least=0, most=1),
+        "REGION_SCALE": Number(least=0),
+    },
+)
 
 
 class PromptTrainer(Batches):
