@@ -7,7 +7,9 @@ label file rather than from the labels seen in training.
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Callable
+from itertools import combinations
 
 import numpy as np
 from dassl.data.datasets import DatasetBase, Datum
@@ -120,7 +122,7 @@ class LongTailDataset(DatasetBase):
             settings.CAPTIONS, settings.CAPTIONS_PREFIX, entries["train"], used["train"]
         )
         self.texts = self._corpus(settings, targets["train"], used)
-        self._overlap = len({e.path for e in used["train"]} & {e.path for e in used["test"]})
+        self._notes += _overlaps(used)
         data = {
             split: [
                 Datum(impath=self._path(entry.path), label=target)
@@ -168,8 +170,6 @@ class LongTailDataset(DatasetBase):
             lines.append("  texts as images: " + "\n    ".join(self.texts.notes))
         if unseen := int((self.class_counts == 0).sum()):
             lines.append(f"  warning: {unseen} classes have no training image")
-        if self._overlap:
-            lines.append(f"  warning: {self._overlap} images are in both train and test")
         return "\n".join(lines)
 
     def _path(self, name: str) -> str:
@@ -300,6 +300,18 @@ class LongTailDataset(DatasetBase):
         return build_corpus(
             settings, folder, dataset, self._names, self.captions, targets, held_out
         )
+
+
+def _overlaps(used: dict[str, list[ListEntry]]) -> list[str]:
+    """Return a warning for each two splits that have images in common."""
+    images = {split: {posixpath.normpath(e.path) for e in rows} for split, rows in used.items()}
+    shared = {pair: len(images[pair[0]] & images[pair[1]]) for pair in combinations(images, 2)}
+    return [
+        f"warning: {number} images are in both {' and '.join(pair)}"
+        + (", which are the same images" if number == max(len(images[s]) for s in pair) else "")
+        for pair, number in shared.items()
+        if number
+    ]
 
 
 def _multi_hot(entries: list[ListEntry], num_classes: int) -> np.ndarray:
