@@ -67,6 +67,7 @@ class MultiLabelLongTail(EvaluatorBase):
         self._names = None if lab2cname is None else [lab2cname[c] for c in sorted(lab2cname)]
         self._class_counts: list[int] | None = None
         self._groups: list[str] | None = None
+        self._warned = False
         self.reset()
 
     @property
@@ -177,7 +178,20 @@ class MultiLabelLongTail(EvaluatorBase):
         for name, value in threshold_metrics(predictions, targets).items():
             self.metrics[name] = 100 * value
         self._print(len(logits))
+        self._warn_of_one_answer(predictions)
         return self.metrics
+
+    def _warn_of_one_answer(self, predictions: Tensor) -> None:
+        """Say, once, that the threshold lies below or above all scores [N, C]."""
+        present = predictions.sum().item()
+        if self._warned or present not in (0, predictions.numel()):
+            return
+        what = "every class is predicted in every image" if present else "no class is predicted"
+        print(
+            f"* warning: {what}, so CP to OF1 say nothing of these scores; move TEST.THRESHOLD "
+            "among them, or train with an offset (LOGIT_BIAS)"
+        )
+        self._warned = True
 
     def _describe(self, precisions: list[float | None], positives: list[int]) -> list[dict]:
         unknown = [None] * len(positives)
