@@ -7,9 +7,7 @@ label file rather than from the labels seen in training.
 from __future__ import annotations
 
 import os
-import posixpath
 from collections.abc import Callable
-from itertools import combinations
 
 import numpy as np
 from dassl.data.datasets import DatasetBase, Datum
@@ -17,7 +15,7 @@ from yacs.config import CfgNode
 
 from common.config_rules import Choice, Number, check_values, declare_rules
 from datasets.captions import captions_of
-from datasets.checks import check_label_mask
+from datasets.checks import check_label_mask, overlaps
 from datasets.class_freq import check_class_freq
 from datasets.layout import Layout
 from datasets.list_files import ListEntry, read_labels, read_list
@@ -122,7 +120,7 @@ class LongTailDataset(DatasetBase):
             settings.CAPTIONS, settings.CAPTIONS_PREFIX, entries["train"], used["train"]
         )
         self.texts = self._corpus(settings, targets["train"], used)
-        self._notes += _overlaps(used)
+        self._notes += overlaps(used)
         data = {
             split: [
                 Datum(impath=self._path(entry.path), label=target)
@@ -300,18 +298,6 @@ class LongTailDataset(DatasetBase):
         return build_corpus(
             settings, folder, dataset, self._names, self.captions, targets, held_out
         )
-
-
-def _overlaps(used: dict[str, list[ListEntry]]) -> list[str]:
-    """Return a warning for each two splits that have images in common."""
-    images = {split: {posixpath.normpath(e.path) for e in rows} for split, rows in used.items()}
-    shared = {pair: len(images[pair[0]] & images[pair[1]]) for pair in combinations(images, 2)}
-    return [
-        f"warning: {number} images are in both {' and '.join(pair)}"
-        + (", which are the same images" if number == max(len(images[s]) for s in pair) else "")
-        for pair, number in shared.items()
-        if number
-    ]
 
 
 def _multi_hot(entries: list[ListEntry], num_classes: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from common.config_rules import Choice, Number, declare_rules
+from common.config_rules import Choice, declare_rules
 from losses.config import loss_from_config
 from modeling.aggregation import region_pool
 from modeling.captured_step import CapturedStep
@@ -17,9 +17,9 @@ from modeling.clip_loader import load_clip
 from modeling.dense_encoder import VIT_REGIONS, DenseImageEncoder
 from modeling.feature_cache import CachedLoader
 from modeling.image_encoder import ImageEncoder
-from modeling.logit_affine import OFFSETS, LogitAffine
-from modeling.precision import PRECISIONS, Precision
-from modeling.prompt_learner import POSITIONS, PromptLearner
+from modeling.logit_affine import LogitAffine
+from modeling.precision import Precision
+from modeling.prompt_learner import PromptLearner
 from modeling.text_encoder import TextEncoder
 from modeling.text_views import TextLoader
 from modeling.threads import step_threads, threads
@@ -48,45 +48,6 @@ def extend_cfg(cfg: CfgNode) -> None:
 
 
 declare_rules("MODEL.DENSE", {"VIT": Choice(VIT_REGIONS)})
-
-
-def prompt_options(**changes: object) -> CfgNode:
-    """Keys of a method that learns contexts, spelled as CoOp spells them.
-
-    Args:
-        **changes: defaults that differ, and keys of the method's own.
-    """
-    options = {
-        "N_CTX": 16,  # M, context tokens
-        "CSC": False,  # class-specific contexts
-        "CTX_INIT": "",  # words to start from; their number then replaces N_CTX
-        "CLASS_TOKEN_POSITION": "end",  # end | middle | front
-        "PREC": "fp32",  # fp32 | fp16 | bf16 | amp
-        "LOGIT_SCALE": 0.0,  # of the cosines; 0: CLIP's own, about 100
-        "LOGIT_SCALE_LEARNABLE": False,  # train it, from there
-        "LOGIT_BIAS": "off",  # off | fixed (the mean cosine before training) | learnt
-    }
-    return CfgNode({**options, **changes})
-
-
-# Keys of a method that can look at regions beside the whole image.
-REGIONS = {
-    "REGION_WEIGHT": 0.0,  # share of the pooled regions in the similarity, in [0, 1]; 0: none
-    "REGION_SCALE": 100.0,  # steepness of the softmax over regions that weighs them; 0: their mean
-}
-
-declare_rules(  # of keys that mean the same in every method that has them
-    "TRAINER.*",
-    {
-        "N_CTX": Number(least=1),
-        "CLASS_TOKEN_POSITION": Choice(POSITIONS),
-        "PREC": Choice(PRECISIONS),
-        "LOGIT_SCALE": Number(least=0),
-        "LOGIT_BIAS": Choice(OFFSETS),
-        "REGION_WEIGHT": Number(least=0, most=1),
-        "REGION_SCALE": Number(least=0),
-    },
-)
 
 
 class PromptTrainer(Batches):
