@@ -19,6 +19,7 @@ from dassl.utils import Registry
 from yacs.config import CfgNode
 
 from common.choices import check_choice, nearest, spelled
+from common.config_rules import check_values
 from common.config_values import Given, flatten, merge_yaml, override, paired
 from common.plugins import BrokenModule, import_modules
 from common.yaml_files import read_yaml
@@ -46,7 +47,7 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
 
     Raises:
         ValueError: an unknown key or name or a value of another type, with the nearest valid one,
-            or a key of a method that does not run.
+            a value that breaks the rule of its key, or a key of a method that does not run.
         FileNotFoundError: a yaml file that does not exist.
     """
     cfg = default_cfg()
@@ -70,8 +71,11 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
     override(cfg, [pair for pair in flags.items() if pair[1]], defaults, source="flags")
     given += override(cfg, paired(args.opts, defaults), defaults, source="command line")
     if args.seed is not None:
+        if args.seed < 0:
+            raise ValueError(f"--seed must be 0 or more, got {args.seed}. Without it one is drawn.")
         cfg.SEED = args.seed
     settle_names(cfg)
+    check_values(cfg, methods=own_nodes())
     refuse_idle_keys(cfg, given, defaults)
     return cfg
 
@@ -148,6 +152,12 @@ def refuse_idle_keys(cfg: CfgNode, given: Given, defaults: Mapping[str, object])
                 f"{source}: {key} does nothing, for {cfg.TRAINER.NAME} runs, which does not read "
                 f"it. Did you mean {close!r}?"
             )
+
+
+def own_nodes() -> set[str]:
+    """Nodes below TRAINER of our methods, and of others that build on ours."""
+    names = TRAINER_REGISTRY.registered_names()
+    return {name.upper() for name in names if issubclass(TRAINER_REGISTRY.get(name), LifeCycle)}
 
 
 def default_cfg() -> CfgNode:

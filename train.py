@@ -117,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one experiment."""
     parser = build_parser()
     args = parser.parse_intermixed_args(argv)
+    check_flags(args)
     cfg = build_cfg(args)
     if not cfg.TRAINER.NAME:
         raise ValueError("No method given. Add: --trainer NAME (--help lists the names)")
@@ -184,6 +185,24 @@ def _train(trainer: TrainerBase) -> None:
     except KeyboardInterrupt:
         print(f"\nInterrupted. The same command goes on from the last epoch in {folder}.")
         sys.exit(130)
+
+
+def check_flags(args: argparse.Namespace) -> None:
+    """Refuse an epoch that cannot be, or that would not be looked for.
+
+    Raises:
+        ValueError: --load-epoch is below 1, or lacks the flags that it belongs to.
+    """
+    if args.load_epoch is None:
+        return
+    if args.load_epoch < 1:
+        raise ValueError(
+            f"--load-epoch counts epochs done and is 1 or more, got {args.load_epoch}."
+        )
+    if not (args.eval_only and args.model_dir):
+        raise ValueError(
+            "--load-epoch chooses what --eval-only --model-dir DIR evaluates; add both."
+        )
 
 
 def check_evaluator(trainer: TrainerBase) -> None:

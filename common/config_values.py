@@ -10,6 +10,7 @@ from pathlib import Path
 from yacs.config import CfgNode
 
 from common.choices import nearest
+from common.former_spellings import advice
 from common.yaml_files import read_with_bases
 
 Given = list[tuple[str, str]]  # where a key was set, and the key
@@ -128,8 +129,8 @@ def _converted(key: str, value: object, default: object, source: str) -> object:
         return (value,)
     if default is None:
         return value
-    advice = f" Write {key}: 'off' (in quotes)." if wanted is str and value is False else ""
+    quotes = f" Write {key}: 'off' (in quotes)." if wanted is str and value is False else ""
     raise ValueError(
         f"{source}: {key} takes {wanted.__name__} such as {default!r}, got {value!r} "
-        f"({type(value).__name__}).{advice}"
+        f"({type(value).__name__}).{quotes or advice(key, value)}"
     )

@@ -7,6 +7,7 @@ wrong in a file is gathered and raised at once.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +18,9 @@ SHOWN_CHARACTERS = 100
 
 _BLANKS = " \t"
 _NEWLINE = re.compile(rb"\r\n|\n|\r")
-_PATH_WITH_SUFFIX = re.compile(
-    r".*?\.(?:jpe?g|jp2|png|bmp|gif|webp|tiff?|ppm|pgm)(?=[ \t]|$)", re.IGNORECASE
-)
+_TO_SUFFIX = r".*?\.(?:jpe?g|jp2|png|bmp|gif|webp|tiff?|ppm|pgm)"
+_PATH_WITH_SUFFIX = re.compile(_TO_SUFFIX + r"(?=[ \t]|$)", re.IGNORECASE)
+_PATH_AND_COMMA = re.compile(_TO_SUFFIX + "[,;]", re.IGNORECASE)
 _FIRST_WORD = re.compile(r"[^ \t]+")
 # At most nine digits: no id is larger, and Python refuses to convert very long ones.
 _ID = re.compile(r"-?[0-9]{1,9}")
@@ -94,8 +95,8 @@ def read_labels(path: str | Path) -> list[str]:
         The C names, in the order of their ids.
 
     Raises:
-        DataFileError: A row lacks a name or an id, an id or a name is repeated, the ids are not
-            exactly 0..C-1, or the file holds no row.
+        DataFileError: A row lacks a name or an id, an id or a name is repeated (names that differ
+            in underscores alone are one), the ids are not exactly 0..C-1, or the file holds no row.
         OSError: The file cannot be read.
     """
     problems: list[Problem] = []
@@ -110,13 +111,13 @@ def read_labels(path: str | Path) -> list[str]:
             rule = rule if name else "expected a name and an id, as in 'traffic light 9'"
         elif int(word) in lines:
             rule = f"id {int(word)} is already used on line {lines[int(word)]}"
-        elif name in lines:
-            rule = f"name {name!r} is already used on line {lines[name]}"
+        elif (read := name_in_words(name)) in lines:
+            rule = f"name {read!r} is already used on line {lines[read]}"
         if rule:
             problems.append(Problem(line, row, rule))
         else:
             names[int(word)] = name
-            lines[int(word)] = lines[name] = line
+            lines[int(word)] = lines[name_in_words(name)] = line
     if problems:
         raise DataFileError(path, problems)
     if not rows:
@@ -137,8 +138,8 @@ def read_list(path: str | Path, num_classes: int) -> list[ListEntry]:
         The images, in the order of the file.
 
     Raises:
-        DataFileError: An id is not an integer, negative, unknown or repeated in its row, a path is
-            repeated, or the file holds no row.
+        DataFileError: An id is not an integer, negative, unknown or repeated in its row, an image
+            is repeated, fields are not parted by blanks, or the file holds no row.
         OSError: The file cannot be read.
     """
     problems: list[Problem] = []
@@ -151,9 +152,12 @@ def read_list(path: str | Path, num_classes: int) -> list[ListEntry]:
         labels = () if rules else tuple(int(word) for word in words)
         repeated = sorted({label for label in labels if labels.count(label) > 1})
         rules += [f"id {label} is repeated" for label in repeated]
-        if picture in first_lines:
-            rules.append(f"the path is already listed on line {first_lines[picture]}")
-        first_lines.setdefault(picture, line)
+        if _PATH_AND_COMMA.match(row) and not _PATH_WITH_SUFFIX.match(row):
+            rules = ["path and ids are parted by blanks, as in 'a.jpg 3 7', not by commas"]
+        place = posixpath.normpath(picture)
+        if place in first_lines:
+            rules.append(f"the path is already listed on line {first_lines[place]}")
+        first_lines.setdefault(place, line)
         if rules:
             problems.append(Problem(line, row, "; ".join(rules)))
         else:
@@ -164,6 +168,11 @@ def read_list(path: str | Path, num_classes: int) -> list[ListEntry]:
         rule = "the file is empty; expected rows 'path id id ...'"
         raise DataFileError(path, [Problem(0, "", rule)])
     return entries
+
+
+def name_in_words(name: str) -> str:
+    """A class name as it is read in prompts: underscores are blanks, and blanks come singly."""
+    return " ".join(name.replace("_", " ").split())
 
 
 def split_path(row: str) -> tuple[str, str]:

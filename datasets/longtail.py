@@ -13,9 +13,9 @@ import numpy as np
 from dassl.data.datasets import DatasetBase, Datum
 from yacs.config import CfgNode
 
-from common.choices import check_choice
+from common.config_rules import Choice, Number, check_values, declare_rules
 from datasets.captions import captions_of
-from datasets.checks import check_proportions
+from datasets.checks import check_label_mask, overlaps
 from datasets.class_freq import check_class_freq
 from datasets.layout import Layout
 from datasets.list_files import ListEntry, read_labels, read_list
@@ -41,6 +41,17 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.DATASET.VAL_FRACTION = 0.0
     cfg.DATASET.LABEL_PROPORTION = 1.0  # probability that a training label is known, in (0, 1]
     cfg.DATASET.LABEL_MASK = ""  # npz of the known ones, made if absent; "": drawn from the seed
+
+
+declare_rules(
+    "DATASET",
+    {
+        "MISSING": Choice(("error", "skip")),
+        "CLASSNAMES": Choice(("clean", "raw")),
+        "VAL_FRACTION": Number(least=0, below=1),
+        "LABEL_PROPORTION": Number(above=0, most=1),
+    },
+)
 
 
 def group_of(count: int) -> str:
@@ -84,9 +95,8 @@ class LongTailDataset(DatasetBase):
 
     def __init__(self, cfg: CfgNode, layout: Layout) -> None:
         settings = cfg.DATASET
-        check_choice("DATASET.MISSING", settings.MISSING, ("error", "skip"))
-        check_choice("DATASET.CLASSNAMES", settings.CLASSNAMES, ("clean", "raw"))
-        check_proportions(settings)
+        check_values(settings, "DATASET")
+        check_label_mask(settings)
         self.layout = layout
         self.dataset_dir = os.path.join(
             os.path.abspath(os.path.expanduser(settings.ROOT)), layout.folder
@@ -110,7 +120,7 @@ class LongTailDataset(DatasetBase):
             settings.CAPTIONS, settings.CAPTIONS_PREFIX, entries["train"], used["train"]
         )
         self.texts = self._corpus(settings, targets["train"], used)
-        self._overlap = len({e.path for e in used["train"]} & {e.path for e in used["test"]})
+        self._notes += overlaps(used)
         data = {
             split: [
                 Datum(impath=self._path(entry.path), label=target)
@@ -158,8 +168,6 @@ class LongTailDataset(DatasetBase):
             lines.append("  texts as images: " + "\n    ".join(self.texts.notes))
         if unseen := int((self.class_counts == 0).sum()):
             lines.append(f"  warning: {unseen} classes have no training image")
-        if self._overlap:
-            lines.append(f"  warning: {self._overlap} images are in both train and test")
         return "\n".join(lines)
 
     def _path(self, name: str) -> str:

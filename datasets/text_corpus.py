@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from yacs.config import CfgNode
 
-from common.choices import check_choice, hint
+from common.choices import hint
+from common.config_rules import Choice, Number, check_values, declare_rules
 from datasets.caption_labeler import TABLES, CaptionLabeler, Synonyms, read_synonyms
 from datasets.captions import read_captions
 from datasets.list_files import DataFileError, Problem, iter_rows, split_path
@@ -37,6 +38,17 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.DATASET.TEXT_MAX_PER_CLASS = 0  # so many sentences of each rarest class at most; 0: all
     cfg.DATASET.TEXT_TEMPLATES = 0  # copies of assets/templates.txt added for every class
     cfg.DATASET.SYNONYMS = ""  # "" (the set's own table, if any) | VOCLT | COCOLT | ... | a file
+
+
+declare_rules(
+    "DATASET",
+    {
+        "TEXT_LABELS": Choice(("words", "images")),
+        "TEXT_PER_IMAGE": Number(least=0),
+        "TEXT_MAX_PER_CLASS": Number(least=0),
+        "TEXT_TEMPLATES": Number(least=0),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -150,10 +162,7 @@ def template_sentences(classnames: Sequence[str]) -> list[str]:
 
 
 def _check(settings: CfgNode) -> None:
-    check_choice("DATASET.TEXT_LABELS", settings.TEXT_LABELS, ("words", "images"))
-    for key in ("TEXT_PER_IMAGE", "TEXT_MAX_PER_CLASS", "TEXT_TEMPLATES"):
-        if settings[key] < 0:
-            raise ValueError(f"DATASET.{key} must be 0 or more, got {settings[key]}.")
+    check_values(settings, "DATASET")
     if settings.TEXT_LABELS == "images" and settings.TEXTS:
         raise ValueError(
             "DATASET.TEXT_LABELS images needs the set's own captions, but DATASET.TEXTS is "

@@ -17,6 +17,7 @@ from dassl.evaluation import EVALUATOR_REGISTRY, EvaluatorBase
 from torch import Tensor
 from yacs.config import CfgNode
 
+from common.config_rules import Choice, Number, check_values, declare_rules
 from evaluation.average_precision import average_precision
 from evaluation.threshold_metrics import decide, threshold_metrics
 
@@ -40,6 +41,9 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.TEST.SAVE_SCORES = False
 
 
+declare_rules("TEST", {"SCORE": Choice(SCORES), "THRESHOLD": Number(above=0, below=1)})
+
+
 @EVALUATOR_REGISTRY.register()
 class MultiLabelLongTail(EvaluatorBase):
     """Average precision per class and group, and thresholded precision, recall and F1.
@@ -57,17 +61,13 @@ class MultiLabelLongTail(EvaluatorBase):
         self, cfg: CfgNode, lab2cname: Mapping[int, str] | None = None, **kwargs: object
     ) -> None:
         super().__init__(cfg)
+        check_values(cfg.TEST, "TEST")
         self.score = cfg.TEST.SCORE
         self.threshold = cfg.TEST.THRESHOLD
-        if self.score not in SCORES:
-            raise ValueError(f"TEST.SCORE must be one of {', '.join(SCORES)}, got {self.score!r}")
-        if not 0 < self.threshold < 1:
-            raise ValueError(
-                f"TEST.THRESHOLD is a probability and must be in (0, 1), got {self.threshold}"
-            )
         self._names = None if lab2cname is None else [lab2cname[c] for c in sorted(lab2cname)]
         self._class_counts: list[int] | None = None
         self._groups: list[str] | None = None
+        self._warned = False
         self.reset()
 
     @property
@@ -178,7 +178,20 @@ class MultiLabelLongTail(EvaluatorBase):
         for name, value in threshold_metrics(predictions, targets).items():
             self.metrics[name] = 100 * value
         self._print(len(logits))
+        self._warn_of_one_answer(predictions)
         return self.metrics
+
+    def _warn_of_one_answer(self, predictions: Tensor) -> None:
+        """Say, once, that the threshold lies below or above all scores [N, C]."""
+        present = predictions.sum().item()
+        if self._warned or present not in (0, predictions.numel()):
+            return
+        what = "every class is predicted in every image" if present else "no class is predicted"
+        print(
+            f"* warning: {what}, so CP to OF1 say nothing of these scores; move TEST.THRESHOLD "
+            "among them, or train with an offset (LOGIT_BIAS)"
+        )
+        self._warned = True
 
     def _describe(self, precisions: list[float | None], positives: list[int]) -> list[dict]:
         unknown = [None] * len(positives)

@@ -23,6 +23,7 @@ from losses._common import (
 
 COUNT_MODES = ("raw", "softmax_freq", "softmax_negfreq")
 SIGNS = ("hinge", "inverted")
+EMBEDDING_REDUCTIONS = ("weighted_sum", "mean")
 
 
 def effective_counts(class_counts: Counts, mode: str = "raw", eps: float = 1e-6) -> Tensor:
@@ -106,7 +107,7 @@ def class_specific_embedding_loss(
         ValueError: on a shape mismatch, or an unknown sign, reduction or target value.
     """
     check_choice("sign", sign, SIGNS)
-    check_choice("reduction", reduction, ("weighted_sum", "mean"))
+    check_choice("reduction", reduction, EMBEDDING_REDUCTIONS)
     distance, present, known = prepare(distance, targets)
     num_classes = distance.shape[1:]
     if margins.shape != num_classes or weights.shape != num_classes:

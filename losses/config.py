@@ -7,7 +7,11 @@ from collections.abc import Callable
 from torch import Tensor
 from yacs.config import CfgNode
 
-from losses import build_loss
+from common.config_rules import Choice, Number, declare_rules
+from losses import LOSSES, build_loss
+from losses._common import ENTRY_REDUCTIONS
+from losses.class_balanced import MODES
+from losses.distribution_balanced import VARIANTS
 
 _FAMILIES = {  # loss to the node of TRAINER.LOSS that holds its options
     "asl": "ASL",
@@ -41,6 +45,37 @@ def extend_cfg(cfg: CfgNode) -> None:
     loss.CB.GAMMA = 2.0
     loss.CB.NEG_SCALE = 2.0  # this and the next: cb_ntr alone
     loss.CB.INIT_BIAS = 0.05
+
+
+_GAMMA = Number(least=0)  # exponent of a focal factor
+_WEIGHT = Number(least=0, most=1)  # of present entries; absent ones get the rest
+declare_rules(
+    "TRAINER.LOSS",
+    {
+        "NAME": Choice(LOSSES),
+        "ASL.GAMMA_NEG": _GAMMA,
+        "ASL.GAMMA_POS": _GAMMA,
+        "ASL.CLIP": Number(least=0, below=1),
+        "ASL.EPS": Number(above=0, below=1),
+        "ASL.REDUCTION": Choice([word for word in ENTRY_REDUCTIONS if word != "none"]),
+        "FOCAL.ALPHA": _WEIGHT,
+        "FOCAL.GAMMA": _GAMMA,
+        "RANKING.MARGIN": Number(least=0),
+        "DB.VARIANT": Choice(VARIANTS),
+        "DB.ALPHA": Number(least=0),
+        "DB.BETA": Number(least=0),
+        "DB.MU": Number(),
+        "DB.NEG_SCALE": Number(above=0),
+        "DB.INIT_BIAS": Number(least=0),
+        "DB.FOCAL_GAMMA": _GAMMA,
+        "CB.MODE": Choice(MODES),
+        "CB.BETA": Number(least=0, below=1),
+        "CB.ALPHA": _WEIGHT,
+        "CB.GAMMA": _GAMMA,
+        "CB.NEG_SCALE": Number(above=0),
+        "CB.INIT_BIAS": Number(least=0),
+    },
+)
 
 
 def node_options(node: CfgNode, name: str) -> dict[str, object]:

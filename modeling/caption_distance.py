@@ -29,6 +29,10 @@ CAPTION_TOKENS = {
     "words": "the words, from the first one on",
     "positions": "whatever stands at positions 0, 1, ...: start token, words, end token, padding",
 }
+REDUCTIONS = {
+    "mean": "the mean over the positions of the token space",
+    "sum": "their sum",
+}
 _CHUNK = 256  # captions at a time while tables are made
 
 
@@ -43,7 +47,7 @@ class CaptionDistance:
         space: one of `SPACES`.
         prompt_tokens: one of `PROMPT_TOKENS`; not used in the text space.
         caption_tokens: one of `CAPTION_TOKENS`; not used in the text space.
-        reduce: "mean" or "sum" over the positions of the token space.
+        reduce: one of `REDUCTIONS`; used in the token space alone.
 
     Raises:
         ValueError: an unknown choice, or no context token is left to compare.
@@ -63,6 +67,7 @@ class CaptionDistance:
         check_choice("CSE.SPACE", space, SPACES)
         check_choice("CSE.PROMPT_TOKENS", prompt_tokens, PROMPT_TOKENS)
         check_choice("CSE.CAPTION_TOKENS", caption_tokens, CAPTION_TOKENS)
+        check_choice("CSE.REDUCE_POS", reduce, REDUCTIONS)
         if not 0 <= general < learner.n_ctx:
             raise ValueError(
                 "M_CTX must leave context tokens to compare: at least 0 and below the "

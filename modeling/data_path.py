@@ -17,8 +17,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler, default_collate
 
+from common.choices import check_choice
 from modeling.pictures import PictureError
 
+SAMPLERS = {
+    "random": "every image once, in random order",
+    "class_aware": "every class equally often",
+}
 PLAIN, FLIPPED = 0, 1  # the views of an image under a horizontal flip
 
 
@@ -147,11 +152,10 @@ def make_plan(
     Raises:
         ValueError: another name.
     """
+    check_choice("TRAINER.SAMPLER", sampler, SAMPLERS)
     if sampler == "random":
         return EpochPlan(len(labels), batch_size, seed, flip, views)
-    if sampler == "class_aware":
-        return ClassAwarePlan(labels, batch_size, seed, flip, views)
-    raise ValueError(f"TRAINER.SAMPLER must be random or class_aware, got {sampler!r}.")
+    return ClassAwarePlan(labels, batch_size, seed, flip, views)
 
 
 class InOrder(Sampler[list[Draw]]):

@@ -1,4 +1,4 @@
-"""From cosines to logits: CLIP's scale, optionally another one, optionally an offset.
+"""From cosines to logits: a scale, which may be learnt, and optionally an offset.
 
 CLIP's cosines are positive for every class, so scale * cosine lies near +25 and a sigmoid of it is
 1 for all: a loss that judges each class by itself starts saturated. Measuring cosines from their
@@ -23,8 +23,8 @@ class LogitAffine(nn.Module):
     What is switched off leaves no trace in the state dict, so checkpoints without it still fit.
 
     Args:
-        clip_scale: CLIP's own scale, about 100.
-        scale: "clip", a number, "learnt" (from CLIP's) or "learnt:20" (from 20).
+        scale: 0 or more; CLIP's own is about 100.
+        learnable: the scale is trained, from there; it must then be above 0, as its logarithm is.
         offset: "off", "fixed" at the mean cosine before training, or "learnt" from there.
         key: what the user sets `scale` with, for the message.
 
@@ -34,17 +34,19 @@ class LogitAffine(nn.Module):
 
     def __init__(
         self,
-        clip_scale: float,
-        scale: str = "clip",
+        scale: float,
+        learnable: bool = False,
         offset: str = "off",
         key: str = "LOGIT_SCALE",
     ) -> None:
         super().__init__()
         check_choice("LOGIT_BIAS", offset, OFFSETS)
-        number = str(scale).removeprefix("learnt:")
-        start = clip_scale if number in ("clip", "learnt") else _number(number, key)
-        self.register_buffer("scale", torch.tensor(float(start)), persistent=False)
-        if str(scale).startswith("learnt"):
+        if not 0 <= scale < math.inf:
+            raise ValueError(f"{key} must be a finite number and 0 or more, got {scale}.")
+        if learnable and scale == 0:
+            raise ValueError(f"{key} must be above 0 where {key}_LEARNABLE is True, got {scale}.")
+        self.register_buffer("scale", torch.tensor(float(scale)), persistent=False)
+        if learnable:
             self.log_gain = nn.Parameter(torch.zeros(()))  # of the scale it starts at
         if offset != "off":
             self.offset = nn.Parameter(torch.zeros(()), requires_grad=offset == "learnt")
@@ -63,16 +65,3 @@ class LogitAffine(nn.Module):
         """Logits of cosines, any shape."""
         scale = self.scale * self.log_gain.exp() if hasattr(self, "log_gain") else self.scale
         return scale * (cosines - self.offset) if hasattr(self, "offset") else scale * cosines
-
-
-def _number(scale: str, key: str) -> float:
-    try:
-        value = float(scale)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < math.inf:
-        raise ValueError(
-            f"{key} must be clip, learnt or a number above 0 (learnt:20 is learnt from 20), "
-            f"got {scale!r}."
-        )
-    return value

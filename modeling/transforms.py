@@ -19,6 +19,7 @@ RESIZES = {
     "squash": "the whole picture, sides scaled separately to the input size",
     "crop": "shorter side scaled to the input size, then the central square, as CLIP does",
 }
+INTERPOLATIONS = {mode.value: mode for mode in InterpolationMode}
 # Under these alone an image has at most two views, plain and mirrored, which can be cached.
 COUNTABLE = frozenset({"random_flip", "normalize"})
 AUGMENTATIONS = (
@@ -164,9 +165,8 @@ def check_transforms(inputs: Mapping[str, Any], others: Iterable[str]) -> None:
 
 
 def _interpolation_mode(name: str) -> InterpolationMode:
-    modes = {mode.value: mode for mode in InterpolationMode}
-    check_choice("INPUT.INTERPOLATION", name, modes)
-    return modes[name]
+    check_choice("INPUT.INTERPOLATION", name, INTERPOLATIONS)
+    return INTERPOLATIONS[name]
 
 
 def _resize(size: tuple[int, int], resize: str, interpolation: str) -> list[v2.Transform]:

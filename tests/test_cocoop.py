@@ -100,5 +100,5 @@ def test_contexts_and_net_are_fp32_in_every_precision(precision, cocoop):
 
 
 def test_an_empty_chunk_is_refused(cocoop):
-    with pytest.raises(ValueError, match="CHUNK must be 1 image or more, got 0"):
+    with pytest.raises(ValueError, match="CHUNK must be 1 or more, got 0"):
         cocoop("TRAINER.COCOOP.CHUNK", 0)

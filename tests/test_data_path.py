@@ -88,7 +88,7 @@ class TestClassAwarePlan:
             ClassAwarePlan([np.zeros(2, np.float32)] * 8, 4, 0)
 
     def test_unknown_samplers_are_refused(self):
-        with pytest.raises(ValueError, match="random or class_aware, got 'even'"):
+        with pytest.raises(ValueError, match="random, class_aware, got 'even'"):
             make_plan("even", self.LABELS, 4, 0, 0.0)
 
 

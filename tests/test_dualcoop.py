@@ -127,8 +127,8 @@ def test_scales_are_fixed_or_learnt(build):
     fixed = build()
     assert set(fixed.prompt_learner.state_dict()) == {"ctx_pos", "ctx_neg"}
     learnt = build(
-        *("TRAINER.DUALCOOP.LOGIT_SCALE", "learnt:50"),
-        *("TRAINER.DUALCOOP.REGION_SCALE", "learnt:20"),
+        *("TRAINER.DUALCOOP.LOGIT_SCALE", 50.0, "TRAINER.DUALCOOP.LOGIT_SCALE_LEARNABLE", True),
+        *("TRAINER.DUALCOOP.REGION_SCALE", 20.0, "TRAINER.DUALCOOP.REGION_SCALE_LEARNABLE", True),
     )
     gains = {"affine.log_gain", "region_scale.log_gain"}
     assert gains < set(learnt.prompt_learner.state_dict())
@@ -140,8 +140,8 @@ def test_scales_are_fixed_or_learnt(build):
     learnt.compute_loss(half, targets, {})["loss"].backward()
     for name in gains:
         assert learnt.prompt_learner.get_parameter(name).grad.abs() > 0
-    with pytest.raises(ValueError, match="REGION_SCALE must be clip, learnt or a number"):
-        build("TRAINER.DUALCOOP.REGION_SCALE", "soft")
+    with pytest.raises(ValueError, match="REGION_SCALE must be above 0 where REGION_SCALE_LEARN"):
+        build("TRAINER.DUALCOOP.REGION_SCALE", 0.0, "TRAINER.DUALCOOP.REGION_SCALE_LEARNABLE", True)
 
 
 def test_labels_of_unseen_classes_reach_no_context(build):

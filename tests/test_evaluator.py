@@ -118,6 +118,16 @@ def test_log_has_the_lines_that_dassl_parses(capsys):
         assert float(found) == pytest.approx(value, abs=0.005)
 
 
+@pytest.mark.parametrize("shift, what", [(0, "every class is"), (-99, "no class is"), (-25, "")])
+def test_one_answer_to_all_is_told_once(shift, what, capsys):
+    logits, targets = make_split()
+    evaluator = make_evaluator()
+    for _ in range(2):
+        run(evaluator, logits + shift, targets)
+    told = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert len(told) == bool(what) and all(f"* warning: {what} predicted" in line for line in told)
+
+
 def test_total_has_a_thousands_separator(capsys):
     logits, targets = make_split(n=1200)
     run(make_evaluator(), logits, targets, batch=500)

@@ -122,7 +122,7 @@ def test_an_evaluation_keeps_no_graph_of_the_tower(make):
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_half_precision_weights_are_not_trained(precision, make):
-    with pytest.raises(ValueError, match="PREC must be fp32 or amp.*amp is as fast"):
+    with pytest.raises(ValueError, match="PREC must be one of fp32, amp.*amp is as fast"):
         make("FinetuneCLIP", "TRAINER.FINETUNECLIP.PREC", precision)
     make("LinearProbe", "TRAINER.LINEARPROBE.PREC", precision)
 

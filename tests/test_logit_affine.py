@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -8,15 +10,11 @@ from modeling.logit_affine import LogitAffine
 COSINES = torch.tensor([[0.2, 0.3], [0.1, 0.25]])
 
 
-def test_off_is_clips_scale_and_leaves_no_trace():
+def test_a_fixed_scale_leaves_no_trace():
     affine = LogitAffine(100.0)
     assert torch.equal(affine(COSINES), 100 * COSINES)
     assert not affine.state_dict() and not list(affine.parameters())
     assert not affine.waits_for_mean
-
-
-def test_a_number_replaces_the_scale():
-    assert torch.allclose(LogitAffine(100.0, "20")(COSINES), 20 * COSINES)
 
 
 @pytest.mark.parametrize(("offset", "trains"), [("fixed", False), ("learnt", True)])
@@ -30,27 +28,24 @@ def test_offset_starts_at_the_mean_cosine(offset, trains):
     assert torch.equal(again(COSINES), affine(COSINES))
 
 
-def test_a_learnt_scale_starts_at_clips_and_trains():
-    affine = LogitAffine(100.0, scale="learnt")
+def test_a_learnt_scale_starts_at_the_given_one_and_trains():
+    affine = LogitAffine(100.0, learnable=True)
     assert torch.allclose(affine(COSINES), 100 * COSINES)
     affine(COSINES).sum().backward()
     assert affine.log_gain.grad == pytest.approx(float(100 * COSINES.sum()), rel=1e-5)
 
 
-def test_a_learnt_scale_can_start_anywhere():
-    affine = LogitAffine(100.0, scale="learnt:20")
-    assert torch.allclose(affine(COSINES), 20 * COSINES)
-    assert affine.log_gain.requires_grad
-
-
-@pytest.mark.parametrize(
-    "scale", ["-1", "0", "big", "learnt:", "learnt:-2", "learnt20", "nan", "inf"]
-)
+@pytest.mark.parametrize("scale", [-1.0, math.nan, math.inf])
 def test_wrong_scales_are_refused(scale):
-    with pytest.raises(ValueError, match="LOGIT_SCALE must be clip, learnt or a number above 0"):
-        LogitAffine(100.0, scale)
-    with pytest.raises(ValueError, match="REGION_SCALE must be"):
-        LogitAffine(100.0, scale, key="REGION_SCALE")
+    for key in ("LOGIT_SCALE", "REGION_SCALE"):
+        with pytest.raises(ValueError, match=f"{key} must be a finite number and 0 or more, got"):
+            LogitAffine(scale, key=key)
+
+
+def test_a_scale_of_zero_means_zero_and_cannot_be_learnt():
+    assert torch.equal(LogitAffine(0.0)(COSINES), torch.zeros_like(COSINES))
+    with pytest.raises(ValueError, match="K must be above 0 where K_LEARNABLE is True, got 0"):
+        LogitAffine(0.0, learnable=True, key="K")
 
 
 def test_wrong_offsets_are_refused():

@@ -229,9 +229,20 @@ def test_summary(cfg, root):
         "  4 classes (head 0, medium 0, tail 4), 0 to 3 training images each",
         "  train: 5 images, 1.20 labels per image, 1 without labels",
         "  test: 3 images, 1.33 labels per image, 1 without labels",
+        "  warning: 1 images are in both train and test",
         "  captions: 3 for 2 of 5 training images, none for 3",
         "  warning: 1 classes have no training image",
-        "  warning: 1 images are in both train and test",
+    ]
+
+
+def test_splits_of_the_same_images_are_told(cfg, root):
+    for split in ("val", "test"):
+        rows = "\n".join(row.replace("a.jpg", "./a.jpg") for row in TRAIN)
+        (root / "mine" / f"{split}.txt").write_text(rows)
+    lines = ListLT(cfg).describe().splitlines()
+    assert [line for line in lines if "in both" in line] == [
+        f"  warning: 5 images are in both {pair}, which are the same images"
+        for pair in ("train and val", "train and test", "val and test")
     ]
 
 

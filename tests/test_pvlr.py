@@ -136,7 +136,7 @@ def test_contexts_in_the_tower_learn_and_stand_as_coops_do(build):
         ("DMA", "regions"),
         ("DMA", "off", "LABELS", "cap", "CAP", "pre"),
         ("AGREEMENT", 0.5, "LOGIT_BIAS", "learnt"),
-        ("REGION_SCALE", "learnt:10", "PREC", "bf16"),
+        ("REGION_SCALE", 10.0, "REGION_SCALE_LEARNABLE", True, "PREC", "bf16"),
         ("PREC", "amp", "CAP", "pre"),
     ],
 )
@@ -219,8 +219,9 @@ def test_unknown_choices_are_refused(build):
             build(f"TRAINER.PVLR.{key}", value)
     with pytest.raises(ValueError, match="HEADS must divide the features' width 32, got 5"):
         build("TRAINER.PVLR.HEADS", 5)
-    with pytest.raises(ValueError, match="N_CTX must be at least 1, got -1"):
+    with pytest.raises(ValueError, match="N_CTX must be 1 or more, got -1"):
         build("TRAINER.PVLR.N_CTX", -1)
-    for weight, labels in ((-1, "ifm"), (0.5, "kap")):
-        with pytest.raises(ValueError, match=f"AGREEMENT must be 0.*with LABELS {labels}"):
-            build("TRAINER.PVLR.AGREEMENT", weight, "TRAINER.PVLR.LABELS", labels)
+    with pytest.raises(ValueError, match="AGREEMENT must be 0 or more, got -1"):
+        build("TRAINER.PVLR.AGREEMENT", -1)
+    with pytest.raises(ValueError, match="AGREEMENT must be 0 with .*with LABELS kap"):
+        build("TRAINER.PVLR.AGREEMENT", 0.5, "TRAINER.PVLR.LABELS", "kap")

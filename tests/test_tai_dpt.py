@@ -35,7 +35,7 @@ def method(clip_model, regions=0.5):
             NAMES, clip_model, roles, n_ctx=4, generator=torch.Generator().manual_seed(0)
         ),
         method_cfg=SimpleNamespace(WORD_SCALE=50.0, REGION_SCALE=40.0, REGION_WEIGHT=regions),
-        affine=LogitAffine(100.0, "4", "off"),
+        affine=LogitAffine(4.0),
         criterion=ranking_loss,
     )
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import shutil
 import subprocess
 import sys
 
@@ -58,6 +59,20 @@ NAMES = {  # words that take the place of others, and what is said
     "nesting": (["OPTIM.MAX_EPOCH", "(" * 9000], "OPTIM.MAX_EPOCH takes int"),
     "flag": (["--trainr", "LMPT"], "unrecognized arguments: --trainr"),
     "seed": (["--seed", "one"], "--seed: invalid int value: 'one'"),
+    "negative seed": (["--seed", "-1"], "--seed must be 0 or more, got -1. Without it one is"),
+    "no epoch": (["--load-epoch", "0"], "--load-epoch counts epochs done and is 1 or more, got 0"),
+    "epoch of nothing": (["--load-epoch", "1"], "--eval-only --model-dir DIR evaluates; add both"),
+    "rate": (["OPTIM.LR", "1e999"], "OPTIM.LR must be 0 or more, got inf. Numbers must be finite"),
+    "size": (["INPUT.SIZE", "96"], r"INPUT.SIZE must be 2 values.*Did you mean \(96, 96\)\?"),
+    "schedule": (["OPTIM.LR_SCHEDULER", "plateu"], r"cosine, plateau, got .* 'plateau'\?"),
+    "nesterov": (
+        ["OPTIM.SGD_NESTEROV", "True", "OPTIM.MOMENTUM", "0"],
+        "OPTIM.SGD_NESTEROV needs OPTIM.MOMENTUM above 0 and OPTIM.SGD_DAMPNING 0, got 0.0 and 0.",
+    ),
+    "scale in words": (
+        ["TRAINER.LMPT.LOGIT_SCALE", "learnt:20"],
+        "Write: TRAINER.LMPT.LOGIT_SCALE 20 TRAINER.LMPT.LOGIT_SCALE_LEARNABLE True",
+    ),
     "yaml": (["--config-file", "nowhere.yaml"], "No config file nowhere.yaml"),
     "python": (["--config-file", "train.py"], "train.py must end in .yaml"),
     "weights": (["MODEL.BACKBONE.NAME", "ViT-B16"], r"MODEL.BACKBONE.NAME .*'ViT-B/16'\?"),
@@ -76,6 +91,33 @@ def test_what_takes_several_lines_is_still_no_traceback(root, tmp_path, capsys):
     text = capsys.readouterr().err
     assert stop.value.code == 2 and "error: ListLT: train.txt" in text and "--root" in text
     assert "Traceback" not in text and not list((tmp_path / "out").glob("log*"))
+
+
+def test_a_list_parted_by_commas(root, tmp_path, capsys):
+    shutil.copytree(root / "mine", tmp_path / "set" / "mine")
+    listed = tmp_path / "set" / "mine" / "train.txt"
+    listed.write_text(listed.read_text().replace(" ", ","))
+    words = arguments(tmp_path / "set", "LMPT", tmp_path / "out")
+    with pytest.raises(SystemExit) as stop:
+        run_command(lambda: train.main(words))
+    text = capsys.readouterr().err
+    assert stop.value.code == 2 and "Traceback" not in text and "absent" not in text
+    assert f"error: {listed}: 21 problems" in text
+    assert "line 1: 'pictures/train0.png,0" in text and "parted by blanks" in text
+
+
+def test_a_full_disk(root, tmp_path, capsys, monkeypatch):
+    def full(state, path):
+        raise RuntimeError("[enforce fail at inline_container.cc:626] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(SystemExit) as stop:
+        run_command(lambda: train.main(arguments(root, "LMPT", tmp_path / "out")))
+    text = capsys.readouterr().err
+    assert stop.value.code == 2 and text.strip().count("error: ") == 1
+    name = tmp_path / "out" / "prompt_learner" / "model.pth.tar-1"
+    assert f"error: {name} cannot be written" in text and "MiB are free there" in text
+    assert "make room, and the same command goes on" in text
 
 
 def test_nothing_given(refusal):

@@ -14,6 +14,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
+from common.config_rules import Number, declare_rules
 from modeling.meta_net import MetaNet, conditional_cosines
 from modeling.views import Views
 from trainers.base import PromptTrainer, prompt_options
@@ -30,17 +31,12 @@ def extend_cfg(cfg: CfgNode) -> None:
     )
 
 
+declare_rules("TRAINER.COCOOP", {"CHUNK": Number(least=1)})
+
+
 @TRAINER_REGISTRY.register()
 class CoCoOp(PromptTrainer):
     """CoCoOp: context words that a small net adapts to each image."""
-
-    def check_cfg(self, cfg: CfgNode) -> None:
-        """Refuse an empty chunk."""
-        super().check_cfg(cfg)
-        if self.method_cfg.CHUNK < 1:
-            raise ValueError(
-                f"TRAINER.COCOOP.CHUNK must be 1 image or more, got {self.method_cfg.CHUNK}."
-            )
 
     def build_learner(self) -> nn.Module:
         """Contexts, and the Meta-Net that is trained and saved with them."""

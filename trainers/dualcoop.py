@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from common.choices import check_choice
+from common.config_rules import Choice, declare_rules
 from modeling.aggregation import region_pool, winner_take_all
 from modeling.views import Views
 from trainers.base import PromptTrainer, prompt_options
@@ -29,16 +30,21 @@ COMPETITIONS = {"both": "always", "train": "in training alone", "off": "never"}
 def extend_cfg(cfg: CfgNode) -> None:
     """Declare the keys of both trainers."""
     own = {
-        "LOGIT_SCALE": "100",  # of the difference of pooled cosines: a number | learnt:NUMBER
-        "REGION_SCALE": "20",  # of the softmax over regions that weighs them: likewise
+        "LOGIT_SCALE": 100.0,  # of the difference of pooled cosines; 0: CLIP's own
+        "REGION_SCALE": 20.0,  # steepness of the softmax over regions that weighs them
+        "REGION_SCALE_LEARNABLE": False,  # train it, from there
         "UNSEEN": [],  # names of classes whose labels training does not see (zero-shot)
     }
     cfg.TRAINER.DUALCOOP = prompt_options(CSC=True, **own)
-    own |= {"LOGIT_SCALE": "20.0855", "REGION_SCALE": "learnt:20.0855", "N_CTX": 21}
+    own |= {"LOGIT_SCALE": 20.0855, "REGION_SCALE": 20.0855, "REGION_SCALE_LEARNABLE": True}
+    own |= {"N_CTX": 21}
     cfg.TRAINER.DUALCOOPPP = prompt_options(CSC=True, **own)
     cfg.TRAINER.DUALCOOPPP.WTA = "both"  # both | train | off: winner-take-all between classes
     for node in (cfg.TRAINER.DUALCOOP, cfg.TRAINER.DUALCOOPPP):
         del node["LOGIT_BIAS"]  # a difference is centred as it is
+
+
+declare_rules("TRAINER.DUALCOOPPP", {"WTA": Choice(COMPETITIONS)})
 
 
 @TRAINER_REGISTRY.register()
@@ -96,11 +102,6 @@ class DualCoOpPP(DualCoOp):
     """DualCoOp++: evidence prompts weigh the regions, for which classes compete."""
 
     roles = ("evid", "pos", "neg")
-
-    def check_cfg(self, cfg: CfgNode) -> None:
-        """Refuse an unknown winner-take-all."""
-        super().check_cfg(cfg)
-        check_choice("TRAINER.DUALCOOPPP.WTA", self.method_cfg.WTA, COMPETITIONS)
 
     def cosines(self, views: Views, text_features: tuple[Tensor, ...]) -> Tensor:
         """As in DualCoOp, with the evidence as guide and losers of a region turned down."""

@@ -13,13 +13,17 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from common.choices import check_choice
+from common.config_rules import Choice, Number, declare_rules
 from modeling.linear_head import STARTS, Classifier, LinearHead, start_weights
 from modeling.templates import check_template, class_sentences, ensemble_features
 from modeling.views import Views
 from trainers.base import PromptTrainer
 
-_TRAINABLE = ("fp32", "amp")  # precisions whose weights are fp32
+_TRAINABLE = Choice(
+    ("fp32", "amp"),
+    why="Half-precision weights lose small steps and turn NaN under AdamW. amp is as fast and "
+    "keeps them in fp32.",
+)
 
 
 def extend_cfg(cfg: CfgNode) -> None:
@@ -35,6 +39,13 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.TRAINER.FINETUNECLIP.ENCODER_LR_MULT = 0.1  # the image tower learns at this * OPTIM.LR
 
 
+declare_rules("TRAINER.LINEARPROBE", {"INIT": Choice(STARTS)})
+declare_rules(
+    "TRAINER.FINETUNECLIP",
+    {"INIT": Choice(STARTS), "PREC": _TRAINABLE, "ENCODER_LR_MULT": Number(least=0)},
+)
+
+
 @TRAINER_REGISTRY.register()
 class LinearProbe(PromptTrainer):
     """Linear probe: a trained classifier on the frozen image tower."""
@@ -43,11 +54,10 @@ class LinearProbe(PromptTrainer):
     class_specific = True  # a row of the classifier for each class
 
     def check_cfg(self, cfg: CfgNode) -> None:
-        """Refuse an unknown start and a template without a place for the class name."""
+        """Refuse a template without a place for the class name."""
         super().check_cfg(cfg)
-        node = f"TRAINER.{type(self).__name__.upper()}"
-        check_choice(f"{node}.INIT", self.method_cfg.INIT, STARTS)
-        check_template(self.method_cfg.TEMPLATE, f"{node}.TEMPLATE")
+        key = f"TRAINER.{type(self).__name__.upper()}.TEMPLATE"
+        check_template(self.method_cfg.TEMPLATE, key)
 
     def build_learner(self) -> nn.Module:
         """The classifier, started as INIT says."""
@@ -86,21 +96,6 @@ class FinetuneCLIP(LinearProbe):
     """Fine-tuned CLIP: a classifier and the image tower under it, trained together."""
 
     encoder_trains = True
-
-    def check_cfg(self, cfg: CfgNode) -> None:
-        """Refuse to train weights in half precision, or uphill."""
-        super().check_cfg(cfg)
-        if self.method_cfg.PREC not in _TRAINABLE:
-            raise ValueError(
-                f"TRAINER.FINETUNECLIP.PREC must be {' or '.join(_TRAINABLE)}, got "
-                f"{self.method_cfg.PREC!r}: half-precision weights lose small steps and turn NaN "
-                "under AdamW. amp is as fast and keeps them in fp32."
-            )
-        if self.method_cfg.ENCODER_LR_MULT < 0:
-            raise ValueError(
-                "TRAINER.FINETUNECLIP.ENCODER_LR_MULT must be 0 or more, got "
-                f"{self.method_cfg.ENCODER_LR_MULT}."
-            )
 
     def trained_encoder(self) -> nn.Module:
         """CLIP's own image tower, which `image_encoder` runs."""

@@ -14,14 +14,21 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from common.choices import check_choice
+from common.config_rules import Choice, Number, OrNone, declare_rules
 from losses import (
     class_margins,
     class_specific_embedding_loss,
     class_weights,
     effective_counts,
 )
-from modeling.caption_distance import CaptionDistance
+from losses.class_specific_embedding import COUNT_MODES, EMBEDDING_REDUCTIONS, SIGNS
+from modeling.caption_distance import (
+    CAPTION_TOKENS,
+    PROMPT_TOKENS,
+    REDUCTIONS,
+    SPACES,
+    CaptionDistance,
+)
 from trainers.base import REGIONS, PromptTrainer, prompt_options
 
 PRESETS = {
@@ -61,17 +68,29 @@ def extend_cfg(cfg: CfgNode) -> None:
     node.CSE = CfgNode(dict.fromkeys(PRESETS["paper"]))  # class-specific embedding loss
 
 
+declare_rules(
+    "TRAINER.LMPT",
+    {
+        "M_CTX": Number(least=0),
+        "LAMBDA": Number(least=0, most=1),
+        "PRESET": Choice(PRESETS),
+        "CSE.SIGN": OrNone(Choice(SIGNS)),
+        "CSE.PROMPT_TOKENS": OrNone(Choice(PROMPT_TOKENS)),
+        "CSE.CAPTION_TOKENS": OrNone(Choice(CAPTION_TOKENS)),
+        "CSE.REDUCE_POS": OrNone(Choice(REDUCTIONS)),
+        "CSE.SPACE": OrNone(Choice(SPACES)),
+        "CSE.COUNTS": OrNone(Choice(COUNT_MODES)),
+        "CSE.MARGIN": OrNone(Number(least=0)),
+        "CSE.MARGIN_POWER": OrNone(Number(least=0)),
+        "CSE.GAMMA": OrNone(Number(least=0)),
+        "CSE.REDUCTION": OrNone(Choice(EMBEDDING_REDUCTIONS)),
+    },
+)
+
+
 @TRAINER_REGISTRY.register()
 class LMPT(PromptTrainer):
     """LMPT: contexts tuned by a balanced loss and by the images' captions."""
-
-    def check_cfg(self, cfg: CfgNode) -> None:
-        """Refuse an unknown preset and a share outside [0, 1]."""
-        super().check_cfg(cfg)
-        options = self.method_cfg
-        if not 0 <= options.LAMBDA <= 1:
-            raise ValueError(f"TRAINER.LMPT.LAMBDA must be in [0, 1], got {options.LAMBDA}.")
-        check_choice("TRAINER.LMPT.PRESET", options.PRESET, PRESETS)
 
     def build_learner(self) -> nn.Module:
         """Contexts, and the captions that they will meet."""

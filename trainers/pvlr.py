@@ -16,7 +16,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from common.choices import check_choice
+from common.config_rules import Choice, Number, declare_rules
 from modeling.aggregation import region_pool
 from modeling.fusion import DIRECTIONS
 from modeling.label_learner import LABELS, LabelLearner
@@ -44,13 +44,28 @@ def extend_cfg(cfg: CfgNode) -> None:
             "DMA": "both",  # both | labels | regions | off: who attends to whom
             "HEADS": 8,  # of every attention; must divide the features' width
             "AGREEMENT": 0.0,  # weight of 1 - cos(KAP, CAP) in the loss
-            "LOGIT_SCALE": "learnt:20",  # clip | a number | learnt | learnt:NUMBER
+            "LOGIT_SCALE": 20.0,  # of the cosines; 0: CLIP's own, about 100
+            "LOGIT_SCALE_LEARNABLE": True,  # train it, from there
             "LOGIT_BIAS": "off",  # off | fixed (the mean cosine before training) | learnt
-            "REGION_SCALE": "20",  # of the softmax over regions: likewise to LOGIT_SCALE
+            "REGION_SCALE": 20.0,  # steepness of the softmax over regions
+            "REGION_SCALE_LEARNABLE": False,
             "CLASS_BIAS": -2.0,  # where every class's logit bias starts
             "PREC": "fp32",  # fp32 | fp16 | bf16 | amp
         }
     )
+
+
+declare_rules(
+    "TRAINER.PVLR",
+    {
+        "LABELS": Choice(LABELS),
+        "CAP": Choice(CONTEXTS),
+        "DMA": Choice(DIRECTIONS),
+        "HEADS": Number(least=1),
+        "AGREEMENT": Number(least=0),
+        "CLASS_BIAS": Number(),
+    },
+)
 
 
 @TRAINER_REGISTRY.register()
@@ -60,18 +75,14 @@ class PVLR(PromptTrainer):
     class_specific = True  # a bias for each class
 
     def check_cfg(self, cfg: CfgNode) -> None:
-        """Refuse unknown choices, two sources of fixed prompts, and what would be ignored."""
+        """Refuse two sources of fixed prompts, and what would be ignored."""
         super().check_cfg(cfg)
         options = self.method_cfg
-        for key, allowed in (("LABELS", LABELS), ("CAP", CONTEXTS), ("DMA", DIRECTIONS)):
-            check_choice(f"TRAINER.PVLR.{key}", options[key], allowed)
         sources = (options.TEMPLATE, options.TEMPLATES, options.DESCRIPTIONS)
         check_sources(*sources, "TRAINER.PVLR")
-        if options.N_CTX < 1:
-            raise ValueError(f"TRAINER.PVLR.N_CTX must be at least 1, got {options.N_CTX}.")
-        if options.AGREEMENT < 0 or (options.AGREEMENT > 0 and options.LABELS in ("kap", "cap")):
+        if options.AGREEMENT > 0 and options.LABELS in ("kap", "cap"):
             raise ValueError(
-                "TRAINER.PVLR.AGREEMENT must be 0 or more, and 0 with one source of labels; got "
+                "TRAINER.PVLR.AGREEMENT must be 0 with one source of labels; got "
                 f"{options.AGREEMENT} with LABELS {options.LABELS}."
             )
 

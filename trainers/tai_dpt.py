@@ -13,6 +13,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 from yacs.config import CfgNode
 
+from common.config_rules import Number, declare_rules
 from modeling.aggregation import region_pool
 from modeling.views import Views
 from trainers.base import PromptTrainer, prompt_options
@@ -21,11 +22,14 @@ from trainers.base import PromptTrainer, prompt_options
 def extend_cfg(cfg: CfgNode) -> None:
     """Declare TaI-DPT's keys."""
     cfg.TRAINER.TAIDPT = prompt_options(
-        LOGIT_SCALE="4",  # with the ranking loss's margin of 1: a margin of 0.25 in cosines
+        LOGIT_SCALE=4.0,  # with the ranking loss's margin of 1: a margin of 0.25 in cosines
         REGION_WEIGHT=0.5,  # share of the local branch in the test score; 0: no such branch
         WORD_SCALE=50.0,  # steepness of the softmax over a caption's words
         REGION_SCALE=40.0,  # and over an image's regions; the paper has 4 on NUS-WIDE
     )
+
+
+declare_rules("TRAINER.TAIDPT", {"WORD_SCALE": Number(least=0)})
 
 
 @TRAINER_REGISTRY.register()

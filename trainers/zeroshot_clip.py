@@ -9,6 +9,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 from yacs.config import CfgNode
 
+from common.config_rules import Number, declare_rules
 from modeling.templates import check_sources, class_sentences, ensemble_features, join_and_cut
 from trainers.base import REGIONS, PromptTrainer
 
@@ -30,6 +31,9 @@ def extend_cfg(cfg: CfgNode) -> None:
     )
 
 
+declare_rules("TRAINER.ZEROSHOTCLIP", {"JOIN": Number(least=0)})
+
+
 @TRAINER_REGISTRY.register()
 class ZeroshotCLIP(PromptTrainer):
     """Zero-shot CLIP: sentences for each class, nothing trained."""
@@ -40,8 +44,6 @@ class ZeroshotCLIP(PromptTrainer):
         options = self.method_cfg
         sources = (options.TEMPLATE, options.TEMPLATES, options.DESCRIPTIONS)
         check_sources(*sources, "TRAINER.ZEROSHOTCLIP")
-        if options.JOIN < 0:
-            raise ValueError(f"TRAINER.ZEROSHOTCLIP.JOIN must be 0 or more, got {options.JOIN}.")
 
     def build_learner(self) -> None:
         """Nothing is trained."""

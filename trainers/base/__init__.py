@@ -7,8 +7,9 @@ what a method subclasses.
 from yacs.config import CfgNode
 
 from trainers.base import batches, life_cycle, prompt_trainer
+from trainers.base.contract import REGIONS, prompt_options
 from trainers.base.life_cycle import LifeCycle
-from trainers.base.prompt_trainer import REGIONS, PromptTrainer, prompt_options
+from trainers.base.prompt_trainer import PromptTrainer
 
 __all__ = ["REGIONS", "LifeCycle", "PromptTrainer", "extend_cfg", "prompt_options"]
 

@@ -12,14 +12,21 @@ from dassl.data.transforms.transforms import AVAI_CHOICES
 from torch import Tensor
 from yacs.config import CfgNode
 
-from common.choices import check_choice
-from modeling.caption_source import CaptionSource
-from modeling.data_path import EpochPlan, make_plan
+from common.config_rules import Choice, Number, declare_rules
+from modeling.caption_source import MISSING, PICKS, SOURCES, TRUNCATIONS, CaptionSource
+from modeling.data_path import SAMPLERS, EpochPlan, make_plan
 from modeling.feature_store import FeatureStore, cache_folder
 from modeling.loaders import CACHES, ViewLoaders
 from modeling.pictures import read_picture
 from modeling.text_views import TextLoader
-from modeling.transforms import COUNTABLE, augmenting_transform, check_transforms, fixed_transform
+from modeling.transforms import (
+    COUNTABLE,
+    INTERPOLATIONS,
+    RESIZES,
+    augmenting_transform,
+    check_transforms,
+    fixed_transform,
+)
 from modeling.views import Views
 from trainers.base.life_cycle import LifeCycle
 
@@ -49,6 +56,21 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.TRAINER.SAMPLER = "random"  # random | class_aware (every class equally often)
 
 
+declare_rules(
+    "INPUT",
+    {
+        "INTERPOLATION": Choice(INTERPOLATIONS),
+        "RESIZE": Choice(RESIZES),
+        "CAPTIONS": Choice(SOURCES),
+        "CAPTION_TRUNC": Choice(TRUNCATIONS),
+        "CAPTION_PICK": Choice(PICKS),
+        "CAPTION_MISSING": Choice(MISSING),
+    },
+)
+declare_rules("DATALOADER", {"CACHE": Choice(CACHES), "CACHE_VIEWS": Number(least=0)})
+declare_rules("TRAINER", {"SAMPLER": Choice(SAMPLERS)})
+
+
 class Batches(LifeCycle):
     """Dassl's data manager, with loaders that repeat exactly and keep the last batch.
 
@@ -64,15 +86,9 @@ class Batches(LifeCycle):
     def check_cfg(self, cfg: CfgNode) -> None:
         """Refuse values that would fail late or be ignored."""
         super().check_cfg(cfg)
-        check_choice("DATALOADER.CACHE", cfg.DATALOADER.CACHE, CACHES)
         if cfg.INPUT.NO_TRANSFORM:
             raise ValueError("INPUT.NO_TRANSFORM True leaves no tensors to encode; set it False.")
         check_transforms(cfg.INPUT, AVAI_CHOICES)
-        if not 0 <= self.method_cfg.get("REGION_WEIGHT", 0.0) <= 1:
-            raise ValueError(
-                f"TRAINER.{type(self).__name__.upper()}.REGION_WEIGHT must be in [0, 1], got "
-                f"{self.method_cfg.REGION_WEIGHT}."
-            )
         if cfg.DATASET.TEXT_AS_IMAGE and cfg.DATALOADER.CACHE_VIEWS:
             raise ValueError("DATALOADER.CACHE_VIEWS is for images; texts have one view. Set it 0.")
         if cfg.DATASET.TEXT_AS_IMAGE and self.encoder_trains:

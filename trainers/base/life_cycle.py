@@ -18,7 +18,8 @@ from torch import nn
 from tqdm import tqdm
 from yacs.config import CfgNode
 
-from common.choices import check_choice
+import compat.dassl_rules  # noqa: F401 - the rules of the keys that Dassl declares
+from common.config_rules import Choice, Number, check_values, declare_rules
 from common.rng_state import get_rng_state, set_rng_state
 from compat.checkpoint_writer import point_to
 from evaluation.reports import result_files, save_scores, write_results
@@ -39,6 +40,17 @@ def extend_cfg(cfg: CfgNode) -> None:
     """Declare the keys of the plateau schedule."""
     cfg.OPTIM.PATIENCE = 5  # epochs without a better metric; LR_SCHEDULER plateau alone
     cfg.OPTIM.MIN_LR = 1e-7  # where plateau stops; it multiplies by OPTIM.GAMMA
+
+
+declare_rules(
+    "OPTIM",
+    {
+        "LR_SCHEDULER": Choice(("single_step", "multi_step", "cosine", "plateau")),
+        "PATIENCE": Number(least=0),
+        "MIN_LR": Number(least=0),
+    },
+)
+declare_rules("TEST", {"SPLIT": Choice(("test", "val")), "FINAL_MODEL": Choice(FINAL_MODELS)})
 
 
 class LifeCycle(EpochLoop):
@@ -64,11 +76,16 @@ class LifeCycle(EpochLoop):
         super().__init__(cfg)
 
     def check_cfg(self, cfg: CfgNode) -> None:
-        """Refuse splits, selections and schedules that do not exist."""
-        check_choice("TEST.SPLIT", cfg.TEST.SPLIT, ("test", "val"))
-        check_choice("TEST.FINAL_MODEL", cfg.TEST.FINAL_MODEL, FINAL_MODELS)
+        """Refuse values that break the rule of their key, and those that do not go together."""
+        check_values(cfg, methods=[type(self).__name__.upper()])
         if cfg.OPTIM.LR_SCHEDULER == "plateau" and cfg.OPTIM.WARMUP_EPOCH > 0:
             raise ValueError("OPTIM.LR_SCHEDULER plateau has no warm-up; set OPTIM.WARMUP_EPOCH 0.")
+        if cfg.OPTIM.NAME == "sgd" and cfg.OPTIM.SGD_NESTEROV:
+            if cfg.OPTIM.MOMENTUM == 0 or cfg.OPTIM.SGD_DAMPNING != 0:
+                raise ValueError(
+                    "OPTIM.SGD_NESTEROV needs OPTIM.MOMENTUM above 0 and OPTIM.SGD_DAMPNING 0, got "
+                    f"{cfg.OPTIM.MOMENTUM} and {cfg.OPTIM.SGD_DAMPNING}."
+                )
 
     def check_validation(self, has_images: bool) -> None:
         """Refuse to watch a validation split that is not there.

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
+from common.config_rules import Choice, declare_rules
 from losses.config import loss_from_config
 from modeling.aggregation import region_pool
 from modeling.captured_step import CapturedStep
 from modeling.clip_loader import load_clip
-from modeling.dense_encoder import DenseImageEncoder
+from modeling.dense_encoder import VIT_REGIONS, DenseImageEncoder
 from modeling.feature_cache import CachedLoader
 from modeling.image_encoder import ImageEncoder
 from modeling.logit_affine import LogitAffine
@@ -46,29 +47,7 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.TRAIN.CUDA_GRAPH = True  # replay the step as one CUDA graph, on a GPU
 
 
-def prompt_options(**changes: object) -> CfgNode:
-    """Keys of a method that learns contexts, spelled as CoOp spells them.
-
-    Args:
-        **changes: defaults that differ, and keys of the method's own.
-    """
-    options = {
-        "N_CTX": 16,  # M, context tokens
-        "CSC": False,  # class-specific contexts
-        "CTX_INIT": "",  # words to start from; their number then replaces N_CTX
-        "CLASS_TOKEN_POSITION": "end",  # end | middle | front
-        "PREC": "fp32",  # fp32 | fp16 | bf16 | amp
-        "LOGIT_SCALE": "clip",  # clip (CLIP's own) | a number | learnt
-        "LOGIT_BIAS": "off",  # off | fixed (the mean cosine before training) | learnt
-    }
-    return CfgNode({**options, **changes})
-
-
-# Keys of a method that can look at regions beside the whole image.
-REGIONS = {
-    "REGION_WEIGHT": 0.0,  # share of the pooled regions in the similarity, in [0, 1]; 0: none
-    "REGION_SCALE": 100.0,  # steepness of the softmax over regions that weighs them
-}
+declare_rules("MODEL.DENSE", {"VIT": Choice(VIT_REGIONS)})
 
 
 class PromptTrainer(Batches):
@@ -170,8 +149,8 @@ class PromptTrainer(Batches):
         self.image_encoder, self.text_encoder = self.build_image_encoder(), TextEncoder(self.clip)
         self.image_encoder.check_input_size(*cfg.INPUT.SIZE)
         self.affine = LogitAffine(
-            self.clip.logit_scale.exp().item(),
-            self.method_cfg.get("LOGIT_SCALE", "clip"),
+            self.method_cfg.get("LOGIT_SCALE", 0.0) or self.clip.logit_scale.exp().item(),
+            self.method_cfg.get("LOGIT_SCALE_LEARNABLE", False),
             self.method_cfg.get("LOGIT_BIAS", "off"),
         ).to(self.device)
         self.prompt_learner = learner = self.build_learner()
@@ -196,10 +175,10 @@ class PromptTrainer(Batches):
 
     def add_region_scale(self, learner: nn.Module) -> None:
         """The steepness of the weights of regions, as REGION_SCALE says; it may be learnt."""
-        clip_scale = self.clip.logit_scale.exp().item()
-        scale = LogitAffine(clip_scale, self.method_cfg.REGION_SCALE, key="REGION_SCALE")
-        self.region_scale = scale
-        learner.add_module("region_scale", scale)  # trained and saved with it
+        options = self.method_cfg
+        learnable = options.get("REGION_SCALE_LEARNABLE", False)
+        self.region_scale = LogitAffine(options.REGION_SCALE, learnable, key="REGION_SCALE")
+        learner.add_module("region_scale", self.region_scale)  # trained and saved with it
 
     @property
     def looks_at_regions(self) -> bool:

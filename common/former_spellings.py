@@ -1,0 +1,28 @@
+"""Values of config keys as earlier versions spelled them, and how they are written now."""
+
+from __future__ import annotations
+
+import re
+
+_SCALE = re.compile(r"TRAINER\.\w+\.(LOGIT|REGION)_SCALE")
+_FORMER = re.compile(r"clip|learnt|learnt:(?P<start>.+)")
+
+
+def advice(key: str, value: object) -> str:
+    """How a value in its former spelling is written today: " Write ...", or nothing.
+
+    Scales were text once: "clip" for CLIP's own, a number, "learnt", or "learnt:20" from 20.
+
+    Args:
+        key: dotted, as in "TRAINER.COOP.LOGIT_SCALE".
+        value: what it was set to.
+    """
+    scale = _SCALE.fullmatch(key)
+    former = _FORMER.fullmatch(value) if isinstance(value, str) else None
+    if scale is None or former is None:
+        return ""
+    own = "0" if scale[1] == "LOGIT" else "100"  # CLIP's own, which is 100 in all that are released
+    pairs = [(key, former["start"] or own)]
+    if value != "clip":
+        pairs.append((f"{key}_LEARNABLE", "True"))
+    return f" Write: {' '.join(f'{k} {v}' for k, v in pairs)}"

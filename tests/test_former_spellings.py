@@ -1,0 +1,48 @@
+"""Values that were spelled otherwise once are answered with today's spelling."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import train
+from common.former_spellings import advice
+
+OWN = "TRAINER.DUALCOOP.LOGIT_SCALE"
+REGION = "TRAINER.DUALCOOP.REGION_SCALE"
+
+
+@pytest.mark.parametrize(
+    "key, value, written",
+    [
+        (OWN, "clip", f"{OWN} 0"),
+        (OWN, "learnt", f"{OWN} 0 {OWN}_LEARNABLE True"),
+        (OWN, "learnt:20.5", f"{OWN} 20.5 {OWN}_LEARNABLE True"),
+        (REGION, "clip", f"{REGION} 100"),
+        (REGION, "learnt:20", f"{REGION} 20 {REGION}_LEARNABLE True"),
+    ],
+)
+def test_a_scale_in_words_is_refused_and_the_answer_is_taken(key, value, written):
+    def cfg_of(*words):
+        words = ["--trainer", "DualCoOp", *words]
+        return train.build_cfg(train.build_parser().parse_intermixed_args(words))
+
+    with pytest.raises(ValueError, match=re.escape(f"{key} takes float")) as error:
+        cfg_of(key, value)
+    assert str(error.value).endswith(f" Write: {written}")
+    cfg_of(*written.split())
+
+
+def test_numbers_are_numbers_however_they_are_written(tmp_path):
+    path = tmp_path / "my.yaml"
+    for text in ("50", "50.0", "'50'"):
+        path.write_text(f"TRAINER:\n  COOP:\n    LOGIT_SCALE: {text}\n")
+        words = ["--trainer", "CoOp", "--config-file", str(path)]
+        cfg = train.build_cfg(train.build_parser().parse_intermixed_args(words))
+        assert repr(cfg.TRAINER.COOP.LOGIT_SCALE) == "50.0"
+
+
+def test_other_keys_and_values_have_no_former_spelling():
+    assert advice("OPTIM.LR", "clip") == ""
+    assert advice(OWN, "soft") == "" == advice(OWN, 3)
