@@ -12,7 +12,7 @@ from common.files import open_regular
 
 # Of the formats that Pillow knows, EPS would start Ghostscript, a foreign program, and many others
 # are rare enough that nobody looks for the faults of their decoders.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "MPO")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000")
 # Of a camera's largest pictures. Decoding and converting takes up to 16 bytes a pixel, and a file
 # of a few KB may claim any number of them.
 MAX_PIXELS = 50_000_000
