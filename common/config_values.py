@@ -12,6 +12,8 @@ from yacs.config import CfgNode
 from common.choices import nearest
 from common.yaml_files import read_with_bases
 
+_SHOWN = 200  # characters of a value in a message
+
 Given = list[tuple[str, str]]  # where a key was set, and the key
 
 
@@ -121,7 +123,8 @@ def _converted(key: str, value: object, default: object, source: str) -> object:
     if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
         return value
     if wanted is float and type(value) is int:
-        return float(value)
+        with contextlib.suppress(OverflowError):
+            return float(value)
     if wanted in (list, tuple) and isinstance(value, (list, tuple)):
         return wanted(value)
     if wanted is tuple and isinstance(value, (int, float, str)):
@@ -130,6 +133,6 @@ def _converted(key: str, value: object, default: object, source: str) -> object:
         return value
     advice = f" Write {key}: 'off' (in quotes)." if wanted is str and value is False else ""
     raise ValueError(
-        f"{source}: {key} takes {wanted.__name__} such as {default!r}, got {value!r} "
+        f"{source}: {key} takes {wanted.__name__} such as {default!r}, got {repr(value)[:_SHOWN]} "
         f"({type(value).__name__}).{advice}"
     )

@@ -122,10 +122,10 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     try:
         number = os.open(path, flags)
     except OSError:
-        _check_regular(path, os.stat(path).st_mode)  # a socket cannot be opened at all
+        check_regular(path, os.stat(path).st_mode)  # a socket cannot be opened at all
         raise
     try:
-        _check_regular(path, os.fstat(number).st_mode)
+        check_regular(path, os.fstat(number).st_mode)
         return os.fdopen(number, "rb")
     except BaseException:
         os.close(number)
@@ -172,7 +172,8 @@ def read_text(path: str | os.PathLike[str], most: int = MAX_BYTES) -> str:
         ) from error
 
 
-def _check_regular(path: str | os.PathLike[str], mode: int) -> None:
+def check_regular(path: str | os.PathLike[str], mode: int) -> None:
+    """Raise IrregularFileError unless the mode (of `os.fstat`) is that of a regular file."""
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
         raise IrregularFileError(f"{os.fspath(path)} is {kind}, expected a file.")

@@ -13,9 +13,10 @@ from common.files import open_regular
 # Of the formats that Pillow knows, EPS would start Ghostscript, a foreign program, and many others
 # are rare enough that nobody looks for the faults of their decoders.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000")
-# Of a camera's largest pictures. Decoding and converting takes up to 16 bytes a pixel, and a file
+# Of a camera's largest pictures. Decoding and converting takes some 8 bytes a pixel, and a file
 # of a few KB may claim any number of them.
 MAX_PIXELS = 50_000_000
+_HUNGRY = ("WEBP", "JPEG2000")  # their decoders take twice as much: half the pixels are allowed
 
 
 @contextlib.contextmanager
@@ -26,7 +27,8 @@ def open_picture(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         path: a regular file of one of `FORMATS`, whatever its suffix.
 
     Yields:
-        The picture, of at most `MAX_PIXELS`, open until the end of the block.
+        The picture, open until the end of the block, of at most `MAX_PIXELS`, or half as many of
+        WEBP and JPEG2000.
 
     Raises:
         OSError: it is absent, no regular file, or no picture of these formats.
@@ -36,19 +38,19 @@ def open_picture(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         try:
             picture = Image.open(file, formats=FORMATS)
         except Image.DecompressionBombError as error:  # of Pillow's own limit
-            raise ValueError(_too_large(path, "too many")) from error
+            raise ValueError(_too_large(path, "too many", MAX_PIXELS)) from error
         except UnidentifiedImageError as error:
             raise UnidentifiedImageError(
                 f"{os.fspath(path)} is no picture of a known format ({', '.join(FORMATS)})"
             ) from error
         with picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise ValueError(_too_large(path, f"{picture.width} x {picture.height}"))
+            most = MAX_PIXELS // 2 if picture.format in _HUNGRY else MAX_PIXELS
+            if picture.width * picture.height > most:
+                raise ValueError(_too_large(path, f"{picture.width} x {picture.height}", most))
             yield picture
 
 
-def _too_large(path: str | os.PathLike[str], pixels: str) -> str:
+def _too_large(path: str | os.PathLike[str], pixels: str, most: int) -> str:
     return (
-        f"{os.fspath(path)} has {pixels} pixels, expected at most {MAX_PIXELS:,}. "
-        "Scale the picture down"
+        f"{os.fspath(path)} has {pixels} pixels, expected at most {most:,}. Scale the picture down"
     )

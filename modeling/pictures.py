@@ -23,6 +23,7 @@ _UPRIGHT = {  # value of that tag to what puts the picture upright
     8: Image.Transpose.ROTATE_90,
 }
 _TO_8_BITS = (np.arange(65536) * 255 / 65535).round().astype(np.uint8)
+_BAND = 1 << 20  # pixels converted at once: large pictures are not copied as a whole
 _WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
@@ -99,6 +100,19 @@ def _orientation(image: Image.Image) -> int:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
+    inverted = image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info
+    rows = max(1, _BAND // image.width)
+    if rows >= image.height:
+        return _converted(image, inverted)
+    whole = Image.new("RGB", image.size)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        band = image.crop((0, top, image.width, bottom))
+        whole.paste(_converted(band, inverted), (0, top))
+    return whole
+
+
+def _converted(image: Image.Image, inverted: bool) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         levels = np.asarray(image).clip(0, 65535).astype(np.uint16)  # [H, W]
         return Image.fromarray(_TO_8_BITS[levels]).convert("RGB")
@@ -108,7 +122,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         ground = Image.new("RGBA", image.size, "white")
         opaque = image if image.mode == "RGBA" else image.convert("RGBA")
         return Image.alpha_composite(ground, opaque).convert("RGB")
-    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+    if inverted:
         # Pillow takes every CMYK JPEG for one of Adobe's, which stores ink inverted.
         image = ImageChops.invert(image)
     return image.convert("RGB")

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from common.files import check_regular
+
 try:
     import fcntl
 except ImportError:  # not a Unix: two runs may then both write, and the last one's file stays
@@ -57,7 +59,13 @@ def _lock(part: Path) -> BinaryIO | None:
     waiting = _Waiting(part)
     while True:
         # Not through a link, which might lead to a file of somebody else's.
-        file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b")
+        number = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        try:
+            check_regular(part, os.fstat(number).st_mode)
+            file = os.fdopen(number, "r+b")
+        except BaseException:
+            os.close(number)
+            raise
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

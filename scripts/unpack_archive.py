@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import errno
 import gzip
 import os
 import shutil
@@ -22,7 +23,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 from tqdm import tqdm
 
 from common.bounded import Bounded
-from common.files import open_regular
+from common.files import IrregularFileError, open_regular
 
 MAX_FILES = 500_000  # in one archive; COCO's largest has 118,287, and each takes 1 KB of memory
 
@@ -79,10 +80,10 @@ def unpack(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> int:
             for member in tqdm(chosen, desc=f"unpacking {archive.name}", unit="file"):
                 _write(member, folder / member.name)
                 written += 1
-    except ArchiveError:
+    except (ArchiveError, IrregularFileError):
         raise
     except OSError as error:
-        if error.errno is not None:  # the system's
+        if error.errno not in (None, errno.EINVAL):  # the system's; EINVAL: no such place
             raise
         raise _damaged(archive, error) from error
     except _DAMAGE as error:
