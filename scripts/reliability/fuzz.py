@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         for part in pool.imap_unordered(read_batch, batches):
             found += part
             for one in (one for one in part if one.problem):
-                print(f"FAILED: {one.kind} {one.number}: {one.problem}", flush=True)
+                print(f"FAILED: {one.kind} {one.number}: {ascii(one.problem)}", flush=True)
                 if args.keep:
                     args.keep.mkdir(parents=True, exist_ok=True)
                     name = f"{one.kind.replace(' ', '_')}-{one.number}"

@@ -49,11 +49,13 @@ class Reader:
         file: its place in a folder.
         read: the public function, given the file's path.
         errors: what it may raise, beside OSError.
+        named: whether errors must name the file; words of the command line are in none.
     """
 
     file: str
     read: Callable[[Path], object]
     errors: tuple[type[Exception], ...] = (ValueError,)
+    named: bool = True
 
 
 def cache_in(folder: Path) -> FeatureFile:
@@ -65,6 +67,12 @@ def fill(put: Callable[[int, int, Views], None]) -> None:
     """Features for that file."""
     for view in range(VIEWS):
         put(view, 0, Views(torch.ones(IMAGES, WIDTH), None, None))
+
+
+def _read_cache(path: Path) -> None:
+    found = cache_in(path.parent).read(torch.device("cpu"))
+    if found is not None and not bool((found.global_features == 1).all()):
+        raise AssertionError("damaged features were served")
 
 
 def _make_cache(path: Path) -> object:
@@ -90,7 +98,7 @@ def _override(path: Path) -> Any:  # noqa: ANN401
 _CACHE = cache_in(Path()).path.name
 READERS = {
     "yaml": Reader("my.yaml", read_with_bases),
-    "override": Reader("words.txt", _override),
+    "override": Reader("words.txt", _override, named=False),
     "checkpoint": Reader(
         "model.pth.tar-3", lambda p: load_checkpoint(str(p)), (ValueError, pickle.UnpicklingError)
     ),
@@ -117,7 +125,7 @@ READERS = {
         lambda p: entries_from_annotations(p.parents[3], CLASSES),
         (DataFileError,),
     ),
-    "cache": Reader(_CACHE, lambda p: cache_in(p.parent).read(torch.device("cpu"))),
+    "cache": Reader(_CACHE, _read_cache),
     "unfinished cache": Reader(
         _CACHE.replace(".safetensors", ".part"), _make_cache, (CannotStoreError,)
     ),

@@ -113,7 +113,9 @@ def read(reader: Reader, path: Path) -> tuple[str, str]:
         reader.read(path)
     except (*reader.errors, OSError) as error:
         words = str(error)
-        named = any(name in words for name in (path.name, str(path.parent), "/dev/zero"))
+        named = not reader.named or any(
+            name in words for name in (path.name, str(path.parent), "/dev/zero")
+        )
         shown = f"{type(error).__name__}: {words}"[:2000]
         return shown, "" if named else "the refusal does not name the file: " + shown[:200]
     except BaseException as error:
