@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tests.hostile.binaries import BINARIES
 from tests.hostile.places import PLACES
+from tests.hostile.readers import READERS
 from tests.hostile.texts import TEXTS
 
 
@@ -32,4 +33,8 @@ def _writer(content: Callable | str | bytes) -> Callable[[Path], object]:
     return lambda path: path.write_bytes(data)
 
 
-CORPUS = [Hostile(kind, name, _writer(made)) for kind, name, made in (*TEXTS, *BINARIES, *PLACES)]
+CORPUS = [
+    Hostile(kind, name, _writer(made))
+    for kind, name, made in (*TEXTS, *BINARIES, *PLACES)
+    if kind in READERS
+]

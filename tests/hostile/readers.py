@@ -18,6 +18,8 @@ from compat.bootstrap import ensure_dassl
 
 ensure_dassl()
 
+import dassl
+
 from compat.checkpoint_reader import load_checkpoint
 from configuration import default_cfg
 from datasets.caption_labeler import read_synonyms
@@ -132,3 +134,5 @@ READERS = {
     "lock": Reader("run/.lock", lambda p: _hold(p.parent)),
     "owner": Reader("run/.owner.json", lambda p: _hold(p.parent)),
 }
+if Path(dassl.__file__).parent.parent.name != "compat":
+    del READERS["pointer"]  # stock Dassl opens this file itself

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from tests.hostile.readers import CLASSES, PATHS, cache_in, fill
+from tests.hostile.readers import CLASSES, PATHS, READERS, cache_in, fill
 
 _WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.zeros(2, dtype=torch.float16)}
 _RESULT = dict.fromkeys(
@@ -93,7 +93,7 @@ def all_valid() -> dict[str, list[bytes]]:
     known = np.ones((len(PATHS), len(CLASSES)), bool)
     scores = np.zeros((2, 3), np.float32)
     return {
-        **{kind: [text.encode()] for kind, text in _TEXTS.items()},
+        **{kind: [text.encode()] for kind, text in _TEXTS.items() if kind in READERS},
         "counts": [pickle.dumps({"class_freq": np.arange(4)}, n) for n in range(5)],
         "checkpoint": [_torchs(checkpoint), _torchs(checkpoint, False)],
         "weights": [_torchs(_WEIGHTS), _torchs({"state_dict": _WEIGHTS}, False)],
