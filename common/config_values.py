@@ -13,6 +13,8 @@ from common.choices import nearest
 from common.former_spellings import advice
 from common.yaml_files import read_with_bases
 
+_SHOWN = 200  # characters of a value in a message
+
 Given = list[tuple[str, str]]  # where a key was set, and the key
 
 
@@ -122,7 +124,8 @@ def _converted(key: str, value: object, default: object, source: str) -> object:
     if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
         return value
     if wanted is float and type(value) is int:
-        return float(value)
+        with contextlib.suppress(OverflowError):
+            return float(value)
     if wanted in (list, tuple) and isinstance(value, (list, tuple)):
         return wanted(value)
     if wanted is tuple and isinstance(value, (int, float, str)):
@@ -131,6 +134,6 @@ def _converted(key: str, value: object, default: object, source: str) -> object:
         return value
     quotes = f" Write {key}: 'off' (in quotes)." if wanted is str and value is False else ""
     raise ValueError(
-        f"{source}: {key} takes {wanted.__name__} such as {default!r}, got {value!r} "
+        f"{source}: {key} takes {wanted.__name__} such as {default!r}, got {repr(value)[:_SHOWN]} "
         f"({type(value).__name__}).{quotes or advice(key, value)}"
     )

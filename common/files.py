@@ -2,8 +2,11 @@
 
 `write_whole`, `write_text` and `replacing` write a temporary file beside the target, force it to
 the disk and rename it, so that neither a kill nor a power cut leaves half a file under the name.
-`open_regular` and `read_whole` refuse named pipes, devices and folders, which would block a reader
-for ever or feed it without an end.
+Every file that a user names is opened by `open_regular`, or by `read_whole` and `read_text`, which
+refuse named pipes, devices and folders: these would block a reader for ever or feed it without an
+end. What a file holds is then read by the module of its kind, which states its limits:
+`common.yaml_files`, `common.json_files`, `common.torch_files`, `common.safetensors_files`,
+`common.npz_files`, `common.picture_files`, `common.pickles`.
 """
 
 from __future__ import annotations
@@ -15,6 +18,9 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+# Of texts: lists of five million images, or all captions of COCO (0.1 GB) a few times over.
+MAX_BYTES = 256 << 20
 
 _LEFTOVER = re.compile(r"\..+\.\d+\.tmp")  # what `_temporary` makes
 _KINDS = {
@@ -28,6 +34,10 @@ _KINDS = {
 
 class IrregularFileError(OSError):
     """A path that exists but is no regular file."""
+
+
+class FileTooLargeError(ValueError):
+    """A file that is larger than any honest one of its kind."""
 
 
 def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
@@ -112,23 +122,58 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     try:
         number = os.open(path, flags)
     except OSError:
-        _check_regular(path, os.stat(path).st_mode)  # a socket cannot be opened at all
+        check_regular(path, os.stat(path).st_mode)  # a socket cannot be opened at all
         raise
     try:
-        _check_regular(path, os.fstat(number).st_mode)
+        check_regular(path, os.fstat(number).st_mode)
         return os.fdopen(number, "rb")
     except BaseException:
         os.close(number)
         raise
 
 
-def read_whole(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a regular file; see `open_regular` for what is refused."""
+def read_whole(path: str | os.PathLike[str], most: int = MAX_BYTES) -> bytes:
+    """The bytes of a regular file.
+
+    Args:
+        path: see `open_regular` for what is refused.
+        most: bytes that an honest file of its kind may have.
+
+    Raises:
+        FileTooLargeError: it has more.
+        OSError: it is absent, no regular file, or cannot be read.
+    """
     with open_regular(path) as file:
-        return file.read()
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise FileTooLargeError(
+            f"{os.fspath(path)} is larger than {most:,} bytes, more than a file of its kind needs; "
+            "check that it is the right one."
+        )
+    return content
 
 
-def _check_regular(path: str | os.PathLike[str], mode: int) -> None:
+def read_text(path: str | os.PathLike[str], most: int = MAX_BYTES) -> str:
+    """The text of a regular file in UTF-8, with or without a byte order mark.
+
+    Args:
+        path: the file.
+        most: see `read_whole`.
+
+    Raises:
+        ValueError: it is larger, or not UTF-8; one line with its name.
+        OSError: it is absent, no regular file, or cannot be read.
+    """
+    try:
+        return read_whole(path, most).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{os.fspath(path)} is not UTF-8 text (byte {error.start}); save it as such."
+        ) from error
+
+
+def check_regular(path: str | os.PathLike[str], mode: int) -> None:
+    """Raise IrregularFileError unless the mode (of `os.fstat`) is that of a regular file."""
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
         raise IrregularFileError(f"{os.fspath(path)} is {kind}, expected a file.")

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from common.files import read_whole, remove_leftovers, write_text
+from common.files import remove_leftovers, write_text
+from common.json_files import read_json
 
 _LOCK, _OWNER = ".lock", ".owner.json"
 _PATIENCE = 15.0  # seconds that decoding processes may outlive the run that started them
@@ -92,7 +93,7 @@ def _this_process() -> dict[str, object]:
 def _owner(folder: Path) -> dict[str, object]:
     """Who wrote last that it holds the folder; empty in the moment before it does."""
     with contextlib.suppress(OSError, ValueError):
-        owner = json.loads(read_whole(folder / _OWNER))
+        owner = read_json(folder / _OWNER)
         if isinstance(owner, dict) and {"pid", "host", "since", "command"} <= set(owner):
             return owner
     return {}

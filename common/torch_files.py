@@ -2,7 +2,8 @@
 
 No code of a file is run or even read. Files of today are zip archives whose records lie there
 uncompressed, so that nothing may unpack to more than the file's own size; every such record's
-checksum is verified. Files of torch before 1.6 are a row of pickles, then the tensors' bytes.
+checksum is verified, so that a flipped bit is noticed. Files of torch before 1.6 are a row of
+pickles, then the tensors' bytes; they have no checksums, and only a wrong length is noticed.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import os
 import pickle
 import sys
 import zipfile
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from common.bounded import Bounded
 from common.files import open_regular
 from common.pickles.machine import read_pickle
 from common.pickles.tensors import Storages
@@ -38,7 +40,7 @@ def is_torchscript(path: str | os.PathLike[str]) -> bool:
     """
     with open_regular(path) as file:
         try:
-            with zipfile.ZipFile(_Bounded(file, _MAX_DIRECTORY)) as archive:
+            with zipfile.ZipFile(Bounded(file, _MAX_DIRECTORY)) as archive:
                 return any(name.endswith("/constants.pkl") for name in archive.namelist())
         except (zipfile.BadZipFile, NotImplementedError, ValueError):
             return False
@@ -67,35 +69,14 @@ def read_torch_file(path: str | os.PathLike[str], vocabulary: Vocabulary) -> Any
         is_archive = file.read(4) == b"PK\x03\x04"
         file.seek(0)
         if not is_archive:
-            return _read_older(_Bounded(file, size), size, vocabulary)
+            return _read_older(Bounded(file, size), size, vocabulary)
         try:
-            with zipfile.ZipFile(_Bounded(file, _MAX_DIRECTORY)) as archive:
+            with zipfile.ZipFile(Bounded(file, _MAX_DIRECTORY)) as archive:
                 return _Archive(archive).read(size, vocabulary)
         except (EOFError, NotImplementedError, ValueError, zipfile.BadZipFile) as error:
             raise refusal(
                 f"{printable(error)}: the archive was cut off or changed after it was written"
             ) from error
-
-
-class _Bounded:
-    """A file whose `read` makes room neither for more than is there nor for more than `most`."""
-
-    def __init__(self, file: BinaryIO, most: int) -> None:
-        self._file, self._most = file, most
-        self._size = os.fstat(file.fileno()).st_size
-        self.readline, self.tell, self.seekable = file.readline, file.tell, file.seekable
-
-    def read(self, count: int = -1) -> bytes:
-        left = max(0, self._size - self._file.tell())
-        count = left if count < 0 else min(count, left)
-        if count > self._most:
-            raise ValueError(f"the table of contents has {count} bytes")
-        return self._file.read(count)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        if whence == os.SEEK_SET and offset < 0:
-            raise ValueError("a record lies before the file's start")
-        return self._file.seek(offset, whence)
 
 
 def _pour(source: Any, target: Tensor) -> None:  # noqa: ANN401 - anything with a `read`
@@ -190,7 +171,7 @@ def _distinct_records(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     return found
 
 
-def _read_older(stream: _Bounded, size: int, vocabulary: Vocabulary) -> Any:  # noqa: ANN401
+def _read_older(stream: Bounded, size: int, vocabulary: Vocabulary) -> Any:  # noqa: ANN401
     waiting: dict[str, tuple[torch.dtype, Tensor]] = {}
 
     def load(key: str, dtype: torch.dtype, content: Tensor) -> None:

@@ -7,7 +7,6 @@ gives the same labels.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.list_files import DataFileError, Problem, iter_rows
+from common.choices import nearest
+from datasets.list_files import (
+    SHOWN_CHARACTERS,
+    SHOWN_PROBLEMS,
+    DataFileError,
+    Problem,
+    iter_rows,
+)
 from datasets.word_forms import BREAK, noun_forms, words
 
 TABLES = Path(__file__).parent / "synonyms"
@@ -152,8 +158,9 @@ def read_synonyms(path: str | Path, classnames: Sequence[str] | None = None) -> 
         elif not all(words(phrase.removesuffix(_NOUN)) for phrase in phrases):
             problems.append(Problem(line, row, "a synonym is empty"))
         elif names and name != NO_CLASS and squeezed(name) not in names:
-            close = difflib.get_close_matches(squeezed(name), names, n=1, cutoff=0.0)[0]
-            rule = f"there is no class {name!r}. Did you mean {names[close]!r}?"
+            rule = f"there is no class {name[:SHOWN_CHARACTERS]!r}."
+            if len(problems) < SHOWN_PROBLEMS:  # of the others nobody reads it, and it takes long
+                rule += f" Did you mean {names[nearest(squeezed(name), names, cutoff=0.0)]!r}?"
             problems.append(Problem(line, row, rule))
         else:
             of_class.setdefault(name, []).extend(phrases)

@@ -5,13 +5,14 @@ Captions are joined to images by path, never by line number.
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets.list_files import DataFileError, Problem, iter_rows, split_path
+from common.files import MAX_BYTES
+from common.json_files import read_json
+from datasets.list_files import MAX_PROBLEMS, DataFileError, Problem, iter_rows, split_path
 
 
 def read_captions(path: str | Path, prefix: str = "") -> dict[str, list[str]]:
@@ -83,13 +84,9 @@ def _read_text(path: str | Path, problems: list[Problem]) -> list[tuple[str, str
 
 def _read_json(path: str | Path, problems: list[Problem]) -> list[tuple[str, str]]:
     try:
-        # utf-8-sig also reads files without a byte order mark.
-        content = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
-    except json.JSONDecodeError as error:
-        problems.append(Problem(error.lineno, "", f"not json: {error.msg}"))
-        return []
-    except (ValueError, RecursionError) as error:
-        problems.append(Problem(0, "", f"not json: {error}"))
+        content = read_json(path, MAX_BYTES)
+    except ValueError as error:
+        problems.append(Problem(0, "", str(error)))
         return []
     names: dict[int | str, str] = {}
     for place, image in _records(content, "images", ("id", "file_name"), problems):
@@ -125,6 +122,8 @@ def _records(
         return []
     kept = []
     for index, record in enumerate(records):
+        if len(problems) >= MAX_PROBLEMS:
+            break
         place = f"{section}[{index}]"
         is_object = isinstance(record, dict)
         identity, text = (record.get(key) for key in keys) if is_object else (None, None)

@@ -2,22 +2,29 @@
 
 A label file has rows `name id`, an image list has rows `path id id ...`. Both are UTF-8, with or
 without a byte order mark; any line ending, trailing blanks and blank lines are fine. All that is
-wrong in a file is gathered and raised at once.
+wrong in a file, up to `MAX_PROBLEMS` of it, is gathered and raised at once.
+
+A file may have `common.files.MAX_BYTES`; its rows are read one after the other.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from common.files import FileTooLargeError, read_whole
+
 SHOWN_PROBLEMS = 20
 SHOWN_CHARACTERS = 100
+MAX_PROBLEMS = 10_000  # after which a file is not read on: it is no list at all
+_SHOWN_RULES = 3  # that one row breaks
 
 _BLANKS = " \t"
-_NEWLINE = re.compile(rb"\r\n|\n|\r")
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _TO_SUFFIX = r".*?\.(?:jpe?g|jp2|png|bmp|gif|webp|tiff?|ppm|pgm)"
 _PATH_WITH_SUFFIX = re.compile(_TO_SUFFIX + r"(?=[ \t]|$)", re.IGNORECASE)
 _PATH_AND_COMMA = re.compile(_TO_SUFFIX + "[,;]", re.IGNORECASE)
@@ -60,7 +67,8 @@ class DataFileError(ValueError):
     def __init__(self, path: str | Path, problems: list[Problem], advice: str = "") -> None:
         self.path = str(path)
         self.problems = problems
-        lines = [f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}"]
+        least = "at least " if len(problems) >= MAX_PROBLEMS else ""
+        lines = [f"{path}: {least}{len(problems)} problem{'s' if len(problems) > 1 else ''}"]
         lines += [f"  {problem}" for problem in problems[:SHOWN_PROBLEMS]]
         if len(problems) > SHOWN_PROBLEMS:
             lines.append(f"  ... and {len(problems) - SHOWN_PROBLEMS} more")
@@ -150,7 +158,7 @@ def read_list(path: str | Path, num_classes: int) -> list[ListEntry]:
         words = rest.split()
         rules = [rule for word in words if (rule := _broken_id_rule(word, num_classes))]
         labels = () if rules else tuple(int(word) for word in words)
-        repeated = sorted({label for label in labels if labels.count(label) > 1})
+        repeated = sorted(label for label, times in Counter(labels).items() if times > 1)
         rules += [f"id {label} is repeated" for label in repeated]
         if _PATH_AND_COMMA.match(row) and not _PATH_WITH_SUFFIX.match(row):
             rules = ["path and ids are parted by blanks, as in 'a.jpg 3 7', not by commas"]
@@ -159,7 +167,7 @@ def read_list(path: str | Path, num_classes: int) -> list[ListEntry]:
             rules.append(f"the path is already listed on line {first_lines[place]}")
         first_lines.setdefault(place, line)
         if rules:
-            problems.append(Problem(line, row, "; ".join(rules)))
+            problems.append(Problem(line, row, _joined(rules)))
         else:
             entries.append(ListEntry(picture, labels, line))
     if problems:
@@ -198,6 +206,7 @@ def iter_rows(path: str | Path, problems: list[Problem]) -> Iterator[tuple[int, 
     Args:
         path: The file.
         problems: Rows that are not UTF-8 or hold control characters are added here, not yielded.
+            Once it holds `MAX_PROBLEMS`, whoever found them, no more rows follow.
 
     Yields:
         Line number, counted from 1, and the row without blanks at its ends.
@@ -205,9 +214,16 @@ def iter_rows(path: str | Path, problems: list[Problem]) -> Iterator[tuple[int, 
     Raises:
         OSError: The file cannot be read.
     """
-    content = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
+    try:
+        content = read_whole(path).removeprefix(b"\xef\xbb\xbf")
+    except FileTooLargeError as error:
+        problems.append(Problem(0, "", str(error)))
+        return
     # Not str.splitlines, which also cuts at characters that a path or a caption may hold.
-    for line, raw in enumerate(_NEWLINE.split(content), start=1):
+    for line, match in enumerate(_LINE.finditer(content), start=1):
+        if len(problems) >= MAX_PROBLEMS:
+            return
+        raw = match[0].rstrip(b"\r\n")
         try:
             row = raw.decode("utf-8").strip(_BLANKS)
         except UnicodeDecodeError as error:
@@ -221,10 +237,16 @@ def iter_rows(path: str | Path, problems: list[Problem]) -> Iterator[tuple[int, 
             yield line, row
 
 
+def _joined(rules: list[str]) -> str:
+    more = len(rules) - _SHOWN_RULES
+    return "; ".join([*rules[:_SHOWN_RULES], *([f"... and {more} more"] if more > 0 else [])])
+
+
 def _broken_id_rule(word: str, num_classes: int) -> str:
     """Return the rule that an id breaks, or an empty string."""
     if not _ID.fullmatch(word):
-        return f"{word!r} is not an integer id, expected 0..{num_classes - 1}"
+        shown = word if len(word) <= SHOWN_CHARACTERS else word[:SHOWN_CHARACTERS] + "..."
+        return f"{shown!r} is not an integer id, expected 0..{num_classes - 1}"
     if int(word) < 0:
         return f"id {int(word)} is negative, expected 0..{num_classes - 1}"
     if int(word) >= num_classes:

@@ -9,13 +9,13 @@ one; with a file, runs of different seeds, or other programs, share one mask.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from common.files import write_whole
+from common.npz_files import read_npz
 from datasets.subsets import path_draws
 
 _KEYS = {"paths", "known", "proportion"}
@@ -81,32 +81,41 @@ def shared_known_labels(
             f"needed are {num_classes} classes at proportion {proportion:g}. Name another "
             "DATASET.LABEL_MASK, or remove the file to have it drawn again."
         )
-    rows = {path: row for row, path in enumerate(saved_paths)}
-    absent = [path for path in paths if path not in rows]
+    rows = _rows_of(paths, saved_paths)
+    absent = [path for path, row in zip(paths, rows, strict=True) if row < 0]
     if absent:
         raise ValueError(
             f"{file} lacks {len(absent)} of {len(paths)} training images, beginning with "
             f"{absent[0]!r}: it was made for another list. Name another DATASET.LABEL_MASK, or "
             "remove the file to have it drawn again."
         )
-    return known[[rows[path] for path in paths]]
+    return known[rows]
 
 
-def _read(file: Path) -> tuple[list[str], np.ndarray, float]:
-    """Return paths, mask [N, C] and proportion of a mask file."""
+def _rows_of(paths: Sequence[str], saved: np.ndarray) -> np.ndarray:
+    """Where each path stands among the saved ones [N]; -1 where it does not."""
+    if not len(saved):
+        return np.full(len(paths), -1)
+    order = np.argsort(saved, kind="stable")  # no dict, which takes several times the file's size
+    wanted = np.array(paths, dtype=str)
+    places = np.searchsorted(saved, wanted, sorter=order).clip(max=len(saved) - 1)
+    rows = order[places]
+    return np.where(saved[rows] == wanted, rows, -1)
+
+
+def _read(file: Path) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return paths [N], mask [N, C] and proportion of a mask file."""
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            content = {key: archive[key] for key in _KEYS}
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{file} is no mask of labels, an npz archive of {', '.join(sorted(_KEYS))} ({error})."
-        ) from error
+        content = read_npz(file, _KEYS)
+    except ValueError as error:
+        raise ValueError(f"{file} is no mask of labels: {error}") from error
     paths, known, proportion = (content[key] for key in ("paths", "known", "proportion"))
     fits = known.ndim == 2 and known.dtype == bool and paths.shape == known.shape[:1]
-    if not fits or paths.dtype.kind != "U" or proportion.shape != ():
+    numeric = proportion.dtype.kind in "fiu" and proportion.shape == ()
+    if not fits or paths.dtype.kind != "U" or not numeric:
         raise ValueError(
             f"{file} must hold paths (texts [N]), known (bool [N, C]) and proportion (a number), "
             f"got {paths.dtype} {paths.shape}, {known.dtype} {known.shape} and "
             f"{proportion.dtype} {proportion.shape}."
         )
-    return paths.tolist(), known, float(proportion)
+    return paths, known, float(proportion)

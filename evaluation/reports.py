@@ -19,6 +19,7 @@ from dassl.evaluation import EvaluatorBase
 from torch import Tensor
 
 from common.files import write_text, write_whole
+from common.json_files import read_json
 from compat.bootstrap import ensure_dassl
 from evaluation.evaluator import MultiLabelLongTail
 
@@ -185,9 +186,9 @@ def load_results(paths: str | Path | Iterable[str | Path]) -> list[dict[str, Any
 
 def _load_result(file: Path) -> dict[str, Any]:
     try:
-        result = json.loads(file.read_text(encoding="utf-8"))
+        result = read_json(file)
     except ValueError as error:  # not JSON, or not even text
-        raise ValueError(f"{file} is not valid JSON ({error}); delete it or run again") from error
+        raise ValueError(f"{error} Delete it or run again") from error
     needed = {*RUN_KEYS, "seed", "metrics", "per_class"} - {"config"}
     missing = sorted(needed - set(result)) if isinstance(result, dict) else sorted(needed)
     if missing:

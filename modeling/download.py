@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from tqdm import tqdm
+
+from common.files import open_regular
 
 ALGORITHMS = {32: "md5", 64: "sha256"}  # by the number of hexadecimal digits
 
 _CHUNK = 1 << 20  # bytes
+_PATIENCE, _POLL = 300.0, 5.0  # seconds without a byte from another process, between looks
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
     """Checksum of a file in hexadecimal digits."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
@@ -40,7 +46,8 @@ def download(url: str, target: Path, checksum: str) -> Path:
         `target`.
 
     Raises:
-        ConnectionError: the file cannot be fetched; the message says how to place it by hand.
+        ConnectionError: the file cannot be fetched, and the message says how to place it by hand;
+            or another process holds its lock without fetching.
         ValueError: the bytes that came have another checksum, or `checksum` is of no known kind.
     """
     if len(checksum) not in ALGORITHMS:
@@ -48,12 +55,12 @@ def download(url: str, target: Path, checksum: str) -> Path:
     algorithm = ALGORITHMS[len(checksum)]
     kind = algorithm.upper()
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
+    part = target.with_name(target.name + ".part")
+    with _alone(target, part):
         if target.is_file():
             if file_digest(target, algorithm) == checksum:
                 return target
             print(f"{target} has another {kind} than published; fetching it again.")
-        part = target.with_name(target.name + ".part")
         try:
             fetch(url, part)
         except OSError as error:
@@ -73,6 +80,31 @@ def download(url: str, target: Path, checksum: str) -> Path:
             )
         os.replace(part, target)
     return target
+
+
+@contextlib.contextmanager
+def _alone(target: Path, part: Path) -> Iterator[None]:
+    """Hold the lock of a file, waiting for another process as long as that fetches."""
+    lock, size, since = FileLock(f"{target}.lock"), -1, time.monotonic()
+    while True:
+        try:
+            lock.acquire(timeout=_POLL)
+            break
+        except Timeout:
+            if size < 0:
+                print(f"Waiting for another process, which is fetching {target}")
+        now = part.stat().st_size if part.exists() else 0
+        if now != size:
+            size, since = now, time.monotonic()
+        if time.monotonic() - since > _PATIENCE:
+            raise ConnectionError(
+                f"Another process holds {target}.lock and has fetched nothing for {_PATIENCE:.0f} "
+                "s. If it was stopped, let it go on or end it."
+            )
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def fetch(url: str, part: Path, show: bool = True) -> None:

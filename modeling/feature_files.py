@@ -2,7 +2,12 @@
 
 A file appears under its name only when it is complete. Until then it is a `.part` beside it, which
 its writer locks: a second run waits and then reads, and the lock of a run that is killed goes with
-it. Files are never evicted; any of them, or the whole folder, may be deleted at any time.
+it (see `modeling.unfinished_files`).
+Files are never evicted; any of them, or the whole folder, may be deleted at any time.
+
+The header holds a checksum (CRC-32) of each tensor, which is verified when the file is read: any
+flipped bit is noticed, and the file is made again. Of local features that are so large that they
+stay in the file (see `MAPPED`) the length alone is checked, for they are never read as a whole.
 """
 
 from __future__ import annotations
@@ -12,21 +17,18 @@ import hashlib
 import json
 import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
+from common.safetensors_files import open_safetensors
+from modeling.unfinished_files import NOTE, unfinished
 from modeling.views import Views
-
-try:
-    import fcntl
-except ImportError:  # not a Unix: two runs may then both encode, and the last one's file stays
-    fcntl = None
 
 MAPPED = 4 * 2**30  # bytes of local features from which on they stay in the file
 _TYPES = {  # fields of `Views` to how they are kept; fp16 keeps three decimals of a unit vector
@@ -34,7 +36,9 @@ _TYPES = {  # fields of `Views` to how they are kept; fp16 keeps three decimals 
     "local_features": (torch.float16, "F16"),
     "mask": (torch.bool, "BOOL"),
 }
-_FORMAT = "1"  # of these files; a change of it makes all of them anew
+_FORMAT = "2"  # of these files; a change of it makes all of them anew
+_CHECKSUM = "crc32 of "  # key of the header, with the tensor's name
+_CHUNK = 16 << 20  # bytes of a checksum that are read at once
 
 
 Put = Callable[[int, int, Views], None]  # view, first image, features of the images from there on
@@ -69,20 +73,25 @@ class FeatureFile:
     def read(self, device: torch.device) -> Views | None:
         """The features [V, N, ...], or None if there is no such file or it is damaged.
 
-        Local features of more than `MAPPED` bytes stay in the file, rows being read as needed.
+        Local features of more than `MAPPED` bytes stay in the file, rows being read as needed; of
+        all other tensors the checksums are verified.
         """
         self._seen = self._identity()
         if self._seen is None:
             return None
         try:
-            with safe_open(self.path, framework="pt") as file:
-                if file.metadata() != self.key:
-                    raise ValueError("its header states other contents")
+            with open_safetensors(self.path) as file:
+                states = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             self._check(tensors)
+            if {name: said for name, said in states.items() if name in self.key} != self.key:
+                raise ValueError("its header states other contents")
             for name, tensor in tensors.items():
                 if not too_large(name, tensor.nbytes):
-                    tensors[name] = tensor.to(device, copy=True)
+                    tensors[name] = tensor.clone()  # of what is checked, not of the file
+                    if states.get(_CHECKSUM + name) != _hex(zlib.crc32(_bytes_of(tensors[name]))):
+                        raise ValueError(f"the checksum of {name} is wrong")
+                    tensors[name] = tensors[name].to(device)
         except (SafetensorError, OSError, ValueError) as error:
             print(f"{self.path} is damaged ({error}); encoding again.")
             return None
@@ -109,7 +118,7 @@ class FeatureFile:
             CannotStoreError: the file cannot be written.
         """
         try:
-            with _unfinished(self.path) as (part, file):
+            with unfinished(self.path) as (part, file):
                 if self._identity() != self._seen:  # another run has just finished it
                     found = self.read(device)
                     if found is not None:
@@ -135,43 +144,74 @@ class FeatureFile:
 class _Writer:
     """Writes a safetensors file row by row, so that features need not fit into memory.
 
+    The header comes last, as it holds the checksums; so an unfinished file is no safetensors file.
+
     Args:
-        file: open for writing; what it holds is overwritten.
+        file: open for reading and writing; what it holds is overwritten.
         shape: V and N.
         key: goes into the header.
     """
 
     def __init__(self, file: BinaryIO, shape: tuple[int, int], key: Mapping[str, str]) -> None:
         self.file, self.shape, self.key = file, shape, key
+        self._entries: dict[str, dict[str, object]] = {}  # of the header
         self._starts: dict[str, int] = {}  # tensor to its first byte in the file
 
     def put(self, view: int, first: int, found: Views) -> None:
         tensors = storable(found)
-        if not self._starts:
-            self._write_header(tensors)
+        if not self._entries:
+            self._lay_out(tensors)
         for name, rows in tensors.items():
             row = rows[0].nbytes
             self.file.seek(self._starts[name] + (view * self.shape[1] + first) * row)
             self.file.write(rows.contiguous().cpu().numpy())
 
-    def _write_header(self, tensors: Mapping[str, Tensor]) -> None:
-        header: dict[str, object] = {"__metadata__": dict(self.key)}
+    def _lay_out(self, tensors: Mapping[str, Tensor]) -> None:
         end = 0
         for name, rows in tensors.items():
             size = (*self.shape, *rows.shape[1:])
-            self._starts[name] = end
-            end += rows.element_size() * torch.Size(size).numel()
-            offsets = [self._starts[name], end]
-            header[name] = {"dtype": _TYPES[name][1], "shape": size, "data_offsets": offsets}
-        text = json.dumps(header).encode()
+            start, end = end, end + rows.element_size() * torch.Size(size).numel()
+            kind = _TYPES[name][1]
+            self._entries[name] = {"dtype": kind, "shape": size, "data_offsets": [start, end]}
+        payload = len(self._header(dict.fromkeys(tensors, 0)))
+        for name, entry in self._entries.items():
+            self._starts[name] = payload + entry["data_offsets"][0]
+        self.file.truncate(payload + end)
+
+    def _header(self, checksums: Mapping[str, int]) -> bytes:
+        states = {_CHECKSUM + name: _hex(checksum) for name, checksum in checksums.items()}
+        text = json.dumps({"__metadata__": {**self.key, **states}, **self._entries}).encode()
+        text += b" " * max(NOTE, -(len(text) + 8) % 64)
         text += b" " * (-(len(text) + 8) % 64)  # so that rows lie aligned in a mapped file
-        self.file.write(len(text).to_bytes(8, "little") + text)
-        self._starts = {name: start + 8 + len(text) for name, start in self._starts.items()}
-        self.file.truncate(8 + len(text) + end)
+        return len(text).to_bytes(8, "little") + text
 
     def finish(self) -> None:
+        """Write the header, with the checksums of what the file holds by now."""
+        self.file.flush()
+        checksums = {name: self._checksum(name) for name in self._entries}
+        self.file.seek(0)
+        self.file.write(self._header(checksums))
         self.file.flush()
         os.fsync(self.file.fileno())
+
+    def _checksum(self, name: str) -> int:
+        start, end = self._entries[name]["data_offsets"]
+        self.file.seek(self._starts[name])
+        left, checksum = end - start, 0
+        while left:
+            chunk = self.file.read(min(_CHUNK, left))
+            if not chunk:
+                raise OSError(f"{name} cannot be read back")
+            left, checksum = left - len(chunk), zlib.crc32(chunk, checksum)
+        return checksum
+
+
+def _hex(checksum: int) -> str:
+    return f"{checksum:08x}"
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
 
 
 def storable(found: Views) -> dict[str, Tensor]:
@@ -183,41 +223,3 @@ def storable(found: Views) -> dict[str, Tensor]:
 def too_large(name: str, size: int) -> bool:
     """Whether a tensor of `size` bytes stays on the CPU's side."""
     return name == "local_features" and size > MAPPED
-
-
-@contextlib.contextmanager
-def _unfinished(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """The `.part` of a file, ours alone; gone afterwards unless it was renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    file = _lock(part)
-    if file is None:  # no locks here: a name that no other run has
-        number, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-        part, file = Path(name), os.fdopen(number, "r+b")
-    with file:
-        try:
-            yield part, file
-        finally:
-            with contextlib.suppress(OSError):
-                if os.path.samestat(part.stat(), os.fstat(file.fileno())):
-                    part.unlink()
-
-
-def _lock(part: Path) -> BinaryIO | None:
-    """Open a file that no other run has locked, waiting for it; None on systems without locks."""
-    if fcntl is None:
-        return None
-    while True:
-        file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"Waiting for the run that is writing {part}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            file.close()
-            return None
-        with contextlib.suppress(FileNotFoundError):  # renamed by the run that was waited for
-            if os.path.samestat(os.fstat(file.fileno()), part.stat()):
-                return file
-        file.close()

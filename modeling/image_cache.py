@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from common.picture_files import open_picture
 from modeling.data_path import FLIPPED, Draw, ImageDataset
 from modeling.decoding import cores, decoded
 
@@ -146,10 +147,10 @@ class RememberingLoader:
 def _room(path: str) -> int:
     """Bytes that a picture takes in memory, from its header; Pillow pads 3 channels to 4."""
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             return 4 * picture.width * picture.height
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return 0  # reading it will say what is wrong
+    except Exception:  # of a damaged header nearly anything; reading it will say what is wrong
+        return 0
 
 
 def _told(paths: Sequence[str], room: int) -> str:

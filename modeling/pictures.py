@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image, ImageChops
 from tqdm import tqdm
 
+from common.picture_files import open_picture
+
 _ORIENTATION = 0x0112  # EXIF tag: how the camera was held
 _UPRIGHT = {  # value of that tag to what puts the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -20,6 +22,8 @@ _UPRIGHT = {  # value of that tag to what puts the picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_TO_8_BITS = (np.arange(65536) * 255 / 65535).round().astype(np.uint8)
+_BAND = 1 << 20  # pixels converted at once: large pictures are not copied as a whole
 _WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
@@ -41,23 +45,22 @@ def read_picture(path: str | os.PathLike[str]) -> Image.Image:
         RGB image.
 
     Raises:
-        PictureError: The file is absent, empty, damaged, no picture, too large for Pillow's limit,
-            or has pixels without a defined range.
+        PictureError: The file is absent, empty, damaged, no picture of the kinds and sizes that
+            `common.picture_files` opens, or has pixels without a defined range.
     """
     path = os.fspath(path)
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             image.load()
             turn = _UPRIGHT.get(_orientation(image))
             image = _to_rgb(image)
             return image.transpose(turn) if turn is not None else image
-    except Image.DecompressionBombError as error:
-        raise PictureError(f"{path}: {error} Scale the picture down.") from error
     except FileNotFoundError as error:
         raise PictureError(f"{path}: there is no such file.") from error
     # A damaged file may make a decoder raise nearly anything, and it all means the same.
     except Exception as error:
         what = "the file is empty" if _is_empty(path) else f"{error or type(error).__name__}"
+        what = what.removeprefix(f"{path} ")
         raise PictureError(
             f"{path}: {what.rstrip('.')}. Get the picture again, or take it out of the lists."
         ) from error
@@ -97,15 +100,29 @@ def _orientation(image: Image.Image) -> int:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
+    inverted = image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info
+    rows = max(1, _BAND // image.width)
+    if rows >= image.height:
+        return _converted(image, inverted)
+    whole = Image.new("RGB", image.size)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        band = image.crop((0, top, image.width, bottom))
+        whole.paste(_converted(band, inverted), (0, top))
+    return whole
+
+
+def _converted(image: Image.Image, inverted: bool) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
-        levels = np.asarray(image).astype(np.int64) * 255 / 65535  # [H, W]
-        return Image.fromarray(levels.round().clip(0, 255).astype(np.uint8)).convert("RGB")
+        levels = np.asarray(image).clip(0, 65535).astype(np.uint16)  # [H, W]
+        return Image.fromarray(_TO_8_BITS[levels]).convert("RGB")
     if image.mode == "F":
         raise ValueError("floating-point pixels have no defined range; save it as 8-bit RGB")
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
         ground = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
-    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+        opaque = image if image.mode == "RGBA" else image.convert("RGBA")
+        return Image.alpha_composite(ground, opaque).convert("RGB")
+    if inverted:
         # Pillow takes every CMYK JPEG for one of Adobe's, which stores ink inverted.
         image = ImageChops.invert(image)
     return image.convert("RGB")

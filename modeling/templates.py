@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.choices import check_choice
+from common.files import read_text
+from common.json_files import read_json
 from modeling.clip_loader import encode_words, tokenize
 from modeling.text_encoder import TextEncoder
 from modeling.tokenizer import CONTEXT_LENGTH
 
 OURS = Path(__file__).resolve().parent.parent / "assets" / "templates.txt"
 SLOT = "{}"  # where the class name goes
+_MAX_BYTES = 1 << 20  # of a file of templates: room for 10,000
 _CHUNK = 256  # texts in a forward pass
 
 
@@ -51,7 +53,7 @@ def read_templates(path: str | os.PathLike[str]) -> list[str]:
             f"No file of templates at {path.absolute()}. Write one template a line, with {SLOT} "
             "for the class name, or name 'ours'."
         )
-    lines = [line.strip() for line in _text_of(path).splitlines()]
+    lines = [line.strip() for line in read_text(path, _MAX_BYTES).splitlines()]
     for number, line in enumerate(lines, 1):
         if line:
             check_template(line, f"{path}, line {number}")
@@ -82,10 +84,7 @@ def read_descriptions(path: str | os.PathLike[str], classnames: Sequence[str]) -
             f'No file of descriptions at {path.absolute()}. Write JSON: {{"class name": ["sentence"'
             ', "another sentence"]}'
         )
-    try:
-        content = json.loads(_text_of(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}).") from error
+    content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError(
             f"{path} must hold one JSON object of class names, got a {type(content).__name__}."
@@ -140,15 +139,6 @@ def class_sentences(
         return read_descriptions(descriptions, classnames)
     chosen = read_templates(templates) if templates else [template]
     return [[fill(one, name) for one in chosen] for name in classnames]
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8 text (byte {error.start}); save it as such."
-        ) from error
 
 
 def join_and_cut(texts: Sequence[str], characters: int) -> str:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from common.pickles.arrays import ARRAYS
 from common.pickles.tensors import TENSORS
 from common.pickles.vocabulary import PLAIN, Function, Placeholder, Vocabulary, printable, refusal
+from common.safetensors_files import open_safetensors
 from common.torch_files import is_torchscript, read_torch_file
 
 StateDict = dict[str, Tensor]
@@ -57,15 +57,16 @@ def read_state_dict(path: str | os.PathLike) -> StateDict:
         Parameter name to tensor, on the CPU, in the precision of the file.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        OSError: there is no such file, or it is no regular one.
         ValueError: the file is none of these kinds, is damaged, or asks for code to be executed.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"No weight file at {path}.")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            with open_safetensors(path) as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         content = read_torch_file(path, _WEIGHTS)
         if is_torchscript(path):
             return _scripted_tensors(content)

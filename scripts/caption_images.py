@@ -25,6 +25,11 @@ from PIL import Image
 from tqdm import tqdm
 
 PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT))  # until `_hide_project`
+
+from common.files import read_whole
+from common.picture_files import open_picture
+
 SHOWN_PATHS = 5
 
 Captioner = Callable[[list[Image.Image]], list[str]]
@@ -138,7 +143,7 @@ def captioned(output: Path) -> set[str]:
     """
     if not output.exists():
         return set()
-    content = output.read_bytes()
+    content = read_whole(output)
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         with output.open("r+b") as file:
@@ -193,9 +198,9 @@ def _batches(paths: list[str], batch_size: int) -> Iterator[list[str]]:
 
 def _load(path: Path) -> Image.Image | Exception:
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             return image.convert("RGB")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # a damaged file may make a decoder raise nearly anything
         return error
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
+from common.files import read_whole
+from common.picture_files import open_picture
 from datasets.captions import read_captions
 from datasets.class_freq import read_class_freq
 from datasets.list_files import DataFileError, ListEntry, read_labels, read_list
@@ -89,7 +89,7 @@ def read_lists(source: Source, folder: Path) -> tuple[list[str], dict[str, list[
 
 def same_as_published(path: Path, published: Published) -> bool:
     """Whether a small file is the published one, whatever its line endings."""
-    content = path.read_bytes()
+    content = read_whole(path)
     unix = content.replace(b"\r\n", b"\n")
     versions = (content, unix, unix.replace(b"\n", b"\r\n"))
     return any(hashlib.sha256(version).hexdigest() == published.checksum for version in versions)
@@ -98,9 +98,9 @@ def same_as_published(path: Path, published: Published) -> bool:
 def is_picture(path: Path) -> bool:
     """Whether a file that begins like a picture lies there."""
     try:
-        with Image.open(path):
+        with open_picture(path):
             return True
-    except (OSError, SyntaxError):  # Pillow raises the latter for some damaged headers
+    except Exception:  # a damaged header may make Pillow raise nearly anything
         return False
 
 

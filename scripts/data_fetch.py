@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.error import HTTPError, URLError
 
-from PIL import Image
 from tqdm import tqdm
 
+from common.picture_files import open_picture
 from modeling.download import ALGORITHMS, download, fetch
 from scripts.data_check import is_picture, read_lists
 from scripts.data_sources import Archive, Published, Source
@@ -202,8 +202,8 @@ def _single_url(archive: Archive, path: str) -> str:
 
 def _decodes(path: Path) -> bool:
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             image.load()
-    except (OSError, SyntaxError):  # Pillow raises the latter for some damaged headers
+    except Exception:  # a damaged file may make a decoder raise nearly anything
         return False
     return True

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tabulate import tabulate
 from torch import Tensor
@@ -26,6 +25,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from common.files import write_text
+from common.npz_files import read_npz
 from evaluation.average_precision import average_precision
 from evaluation.evaluator import GROUPS
 from evaluation.reports import RUN_KEYS, load_results
@@ -71,7 +71,7 @@ def load_run(folder: Path) -> Run:
             raise FileNotFoundError(
                 f"There is no {folder / name}; run again with TEST.SAVE_SCORES True."
             )
-        saved[name] = dict(np.load(folder / name))
+        saved[name] = read_npz(folder / name, ("scores", "targets", "paths"))
     test, train = (torch.from_numpy(arrays["scores"]).double() for arrays in saved.values())
     low, high = to_scores(train).aminmax()
     if low == high:

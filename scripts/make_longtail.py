@@ -22,7 +22,7 @@ from tabulate import tabulate
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from common.files import write_text, write_whole
+from common.files import read_whole, write_text, write_whole
 from datasets.captions import read_captions
 from datasets.list_files import ListEntry, read_labels, read_list
 from datasets.longtail import GROUPS, group_of
@@ -234,7 +234,7 @@ def _write(output: Path, files: dict[str, str]) -> None:
     """Write all files, unless one with other content is in the way."""
     for name, text in files.items():
         path = output / name
-        if path.exists() and path.read_bytes() != text.encode():
+        if path.exists() and read_whole(path) != text.encode():
             raise ValueError(f"{path} exists and is another one; remove it or choose a new folder")
     for name, text in files.items():
         write_text(output / name, text)

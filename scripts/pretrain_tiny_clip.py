@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from compat.checkpoint_reader import load_checkpoint  # noqa: E402
 from datasets.shapes_glyphs import SHAPE_NAMES  # noqa: E402
 from datasets.shapes_renderer import BENCHMARK, PRETRAIN, SIDE, Style  # noqa: E402
 from modeling.clip_loader import import_clip, load_clip, tokenize  # noqa: E402
@@ -179,7 +180,7 @@ class Checkpoint:
         """
         if not self.path.exists():
             return 0
-        state = torch.load(self.path, weights_only=True)
+        state = load_checkpoint(str(self.path))
         found = json.loads(state["settings"])
         if found != self.settings:
             raise ValueError(

@@ -109,10 +109,10 @@ def test_json_rules(write, change, rule):
 @pytest.mark.parametrize(
     ("content", "rule"),
     [
-        ('{"images": [],\n"annotations": ]', "line 2: not json"),
-        (b"\xff", "not json: 'utf-8' codec"),
-        ("[" * 100_000, "not json"),
-        ("9" * 5000, "not json"),
+        ('{"images": [],\n"annotations": ]', "line 2: not valid JSON"),
+        (b"\xff", "not UTF-8 text (byte 0)"),
+        ("[" * 100_000, "not valid JSON"),
+        ("9" * 5000, "not valid JSON"),
         ("[]", "expected an object"),
     ],
 )

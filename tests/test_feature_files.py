@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from modeling import feature_files
+from modeling import feature_files, unfinished_files
 from modeling.data_path import Draw
 from modeling.feature_cache import FeatureCache, written_out
 from modeling.feature_files import CannotStoreError, FeatureFile
@@ -19,6 +21,8 @@ CPU = torch.device("cpu")
 PATIENCE = 60  # seconds after which a process that should go on is taken to hang
 V, N, R, D = 2, 7, 4, 6
 KEY = {"files": "abc", "views": "plain, mirrored"}
+STATED = {**KEY, "format": "2", "shape": "2 views, 7 images"}
+CHECKSUMS = ["crc32 of global_features", "crc32 of local_features"]
 
 
 def features(local=True, mask=False):
@@ -88,8 +92,10 @@ def test_the_file_is_safetensors_that_states_its_contents(file):
     file.make(fill, CPU)
     assert file.path.name.startswith("Set-train-ViT-B-16-")
     assert load_file(file.path)["local_features"].shape == (V, N, R, D)
-    with feature_files.safe_open(file.path, framework="pt") as opened:
-        assert opened.metadata() == {**KEY, "format": "1", "shape": "2 views, 7 images"}
+    with safe_open(file.path, framework="pt") as opened:
+        checksums = {name: opened.metadata().pop(name) for name in CHECKSUMS}
+        assert all(re.fullmatch("[0-9a-f]{8}", checksum) for checksum in checksums.values())
+        assert opened.metadata() == {**STATED, **checksums}
     assert [path.name for path in file.path.parent.iterdir()] == [file.path.name]
 
 
@@ -105,13 +111,24 @@ def test_another_key_or_shape_is_another_file(file):
 
 def damage(path, how):
     good = load_file(path)
-    metadata = {**KEY, "format": "1", "shape": "2 views, 7 images"}
+    with safe_open(path, framework="pt") as opened:
+        metadata = opened.metadata()
     if how == "truncated":
         os.truncate(path, path.stat().st_size - 100)
     elif how == "empty":
         os.truncate(path, 0)
     elif how == "garbage":
         path.write_bytes(os.urandom(4096))
+    elif how.startswith("flipped"):
+        content = bytearray(path.read_bytes())
+        start = 8 + int.from_bytes(content[:8], "little")
+        content[start if "first" in how else -1] ^= 1 if "first" in how else 128
+        path.write_bytes(content)
+    elif how == "no checksums":
+        save_file(good, path, STATED)
+    elif how == "pipe":
+        path.unlink()
+        os.mkfifo(path)
     elif how == "other names":
         save_file({"features": good["global_features"]}, path, metadata)
     elif how == "other shape":
@@ -124,7 +141,10 @@ def damage(path, how):
 
 @pytest.mark.parametrize(
     "how",
-    ["truncated", "empty", "garbage", "other names", "other shape", "other type", "other contents"],
+    [
+        *("truncated", "empty", "garbage", "flipped first bit", "flipped last bit", "no checksums"),
+        *("pipe", "other names", "other shape", "other type", "other contents"),
+    ],
 )
 def test_a_damaged_file_is_made_again(file, how, capsys):
     good, _ = file.make(fill, CPU)
@@ -198,13 +218,13 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
 @pytest.mark.parametrize("reason", ["no module", "no locks"])
 def test_without_locks_each_run_writes_a_part_of_its_own(file, reason, monkeypatch):
     if reason == "no module":
-        monkeypatch.setattr(feature_files, "fcntl", None)
+        monkeypatch.setattr(unfinished_files, "fcntl", None)
     else:
 
         def no_locks(*_):
             raise OSError(38, "Function not implemented")
 
-        monkeypatch.setattr(feature_files.fcntl, "flock", no_locks)
+        monkeypatch.setattr(unfinished_files.fcntl, "flock", no_locks)
 
     def while_another_writes(put):
         fill(put)
@@ -216,7 +236,7 @@ def test_without_locks_each_run_writes_a_part_of_its_own(file, reason, monkeypat
     assert len(list(file.path.parent.glob("*.safetensors"))) == 1
 
 
-@pytest.mark.skipif(feature_files.fcntl is None, reason="without locks nobody waits")
+@pytest.mark.skipif(unfinished_files.fcntl is None, reason="without locks nobody waits")
 class TestSeveralProcesses:
     """Forked, for starting Python anew takes seconds.
 
@@ -228,14 +248,15 @@ class TestSeveralProcesses:
     @pytest.fixture(autouse=True)
     def stages(self, monkeypatch):
         self.encoding, self.waiting, self.may_go_on = (self.fork.Semaphore(0) for _ in range(3))
-        flock = feature_files.fcntl.flock
+        monkeypatch.setattr(unfinished_files, "_POLL", 0.01)
+        go_on = unfinished_files._Waiting.go_on
 
-        def told(file, operation):
-            if not operation & feature_files.fcntl.LOCK_NB:
+        def told(waiting, file):
+            if waiting.seen is None:
                 self.waiting.release()
-            flock(file, operation)
+            go_on(waiting, file)
 
-        monkeypatch.setattr(feature_files.fcntl, "flock", told)
+        monkeypatch.setattr(unfinished_files._Waiting, "go_on", told)
 
     def start(self, file, log):
         """A process that reads the file or makes it; it encodes when it may go on."""
@@ -292,3 +313,27 @@ class TestSeveralProcesses:
         assert file.read(CPU) is None
         made, new = file.make(fill, CPU)
         assert new and same(reopened(file).read(CPU), made) and not part.exists()
+
+    def test_a_stopped_writer_is_named_and_not_waited_for(self, file, tmp_path, monkeypatch):
+        stopped = self.start(reopened(file), tmp_path / "log")
+        assert self.encoding.acquire(timeout=PATIENCE)
+        os.kill(stopped.pid, signal.SIGSTOP)
+        monkeypatch.setattr(unfinished_files, "PATIENCE", 0.05)
+        try:
+            assert file.read(CPU) is None
+            with pytest.raises(CannotStoreError, match=f"process {stopped.pid} on .* nothing for"):
+                file.make(refuse, CPU)
+        finally:
+            os.kill(stopped.pid, signal.SIGCONT)
+        self.may_go_on.release()
+        stopped.join(PATIENCE)
+        assert stopped.exitcode == 0 and file.read(CPU) is not None
+
+    def test_a_link_in_the_place_of_the_part_is_not_followed(self, file, tmp_path):
+        (tmp_path / "mine").write_text("mine")
+        part = file.path.with_suffix(".part")
+        part.parent.mkdir(parents=True)
+        part.symlink_to(tmp_path / "mine")
+        with pytest.raises(CannotStoreError):
+            file.make(fill, CPU)
+        assert (tmp_path / "mine").read_text() == "mine"

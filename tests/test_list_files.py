@@ -34,6 +34,20 @@ def problems_of(read, *args) -> list[Problem]:
     return caught.value.problems
 
 
+def test_a_long_row_takes_no_longer_than_its_length(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("a.jpg " + " ".join(map(str, [*range(200_000), 7])))
+    with pytest.raises(DataFileError, match="id 7 is repeated"):
+        read_list(path, 200_000)
+
+
+def test_what_is_no_list_is_not_read_to_its_end(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_bytes(b"a.jpg x\n" * 20_000)
+    with pytest.raises(DataFileError, match="at least 10000 problems"):
+        read_list(path, 3)
+
+
 def test_labels_are_read_from_the_right(write):
     assert read_labels(write(LABELS)) == ["person", "traffic light", "bicycle", "tv"]
 

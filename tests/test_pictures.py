@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageOps
 
+from common import picture_files
 from modeling.pictures import PictureError, check_pictures, read_picture
 
 DATA = Path(os.environ.get("LMPT_REAL_DATA", "data"))
@@ -187,18 +188,25 @@ class TestFailures:
         (tmp_path / "empty.jpg").touch()
         (tmp_path / "page.jpg").write_text("<html>404</html>")
         assert "the file is empty" in self.error(tmp_path / "empty.jpg")
-        assert "cannot identify" in self.error(tmp_path / "page.jpg")
+        assert "page.jpg: is no picture of a known format (JPEG, PNG" in self.error(
+            tmp_path / "page.jpg"
+        )
         assert "there is no such file" in self.error(tmp_path / "none.jpg")
         assert "take it out" in self.error(tmp_path)  # a folder
 
     def test_a_bomb_is_named_with_its_size(self, tmp_path, monkeypatch):
         scene().save(tmp_path / "a.png")
+        monkeypatch.setattr(picture_files, "MAX_PIXELS", 383)
+        assert "24 x 16 pixels, expected at most 383" in self.error(tmp_path / "a.png")
+        monkeypatch.setattr(picture_files, "MAX_PIXELS", 384)
+        assert pixels(tmp_path / "a.png").shape == (16, 24, 3)
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-        assert "(384 pixels)" in self.error(tmp_path / "a.png")
-        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)  # Pillow warns up to twice its limit
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            assert pixels(tmp_path / "a.png").shape == (16, 24, 3)
+        assert "too many pixels" in self.error(tmp_path / "a.png")
+
+    def test_formats_of_foreign_programs_are_no_pictures(self, tmp_path):
+        scene().save(tmp_path / "a.eps")
+        (tmp_path / "a.eps").rename(tmp_path / "a.jpg")
+        assert "no picture of a known format" in self.error(tmp_path / "a.jpg")
 
     @pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp", "tiff", "bmp"])
     def test_any_damage_is_read_or_reported(self, suffix, tmp_path):

@@ -15,7 +15,8 @@ import numpy as np
 from dassl.data.datasets import Datum
 from dassl.engine import TrainerBase
 
-from common.files import read_whole, write_text
+from common.files import MAX_BYTES, write_text
+from common.json_files import read_json
 from trainers.base.checkpoints import first_difference
 
 _FILE = "conditions.json"
@@ -76,7 +77,7 @@ def check_conditions(folder: Path, now: Mapping[str, Any]) -> None:
     if not any(folder.glob("*/model*.pth.tar*")):
         return
     try:
-        before = json.loads(read_whole(folder / _FILE))
+        before = read_json(folder / _FILE, MAX_BYTES)
         changed = [line for name in now if (line := _change(name, before.get(name), now[name]))]
         changed += [f"{name}: none now" for name in before if name not in now]
     except FileNotFoundError:

@@ -8,7 +8,6 @@ import os
 import random
 import urllib.request
 import warnings
-from pathlib import Path
 
 import numpy as np
 import PIL
@@ -16,7 +15,9 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from common.files import replacing, write_text
+from common.files import MAX_BYTES, replacing, write_text
+from common.json_files import read_json as _read_json
+from common.picture_files import open_picture
 
 
 def mkdir_if_missing(dirname: str) -> None:
@@ -41,7 +42,7 @@ def listdir_nohidden(path: str, sort: bool = False) -> list[str]:
 
 def read_json(fpath: str) -> object:
     """Content of a JSON file."""
-    return json.loads(Path(fpath).read_text(encoding="utf-8"))
+    return _read_json(fpath, MAX_BYTES)
 
 
 def write_json(obj: object, fpath: str) -> None:
@@ -51,7 +52,7 @@ def write_json(obj: object, fpath: str) -> None:
 
 def read_image(path: str) -> Image.Image:
     """An image file as an RGB image."""
-    with Image.open(path) as image:
+    with open_picture(path) as image:
         return image.convert("RGB")
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from common.files import read_text
 from common.rng_state import set_rng_state
 from compat.checkpoint_reader import load_checkpoint
 from compat.checkpoint_writer import save_checkpoint, without_module
@@ -26,6 +27,8 @@ __all__ = [
     "save_checkpoint",
 ]
 
+_MAX_POINTER = 10_000  # bytes of the file that names a checkpoint
+
 
 def resume_from_checkpoint(
     fdir: str,
@@ -38,8 +41,8 @@ def resume_from_checkpoint(
     Returns:
         The number of epochs done.
     """
-    with open(os.path.join(fdir, "checkpoint"), encoding="utf-8") as pointer:
-        path = os.path.join(fdir, pointer.readline().strip())
+    pointer = read_text(os.path.join(fdir, "checkpoint"), _MAX_POINTER)
+    path = os.path.join(fdir, pointer.partition("\n")[0].strip())
     print(f'Loading checkpoint from "{path}"')
     checkpoint = load_checkpoint(path)
     model.load_state_dict(checkpoint["state_dict"])
