@@ -144,7 +144,8 @@ def read_whole(path: str | os.PathLike[str], most: int = MAX_BYTES) -> bytes:
         OSError: it is absent, no regular file, or cannot be read.
     """
     with open_regular(path) as file:
-        content = file.read(most + 1)
+        # Python makes room for all that is asked for, so no more than the file's size is.
+        content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)
     if len(content) > most:
         raise FileTooLargeError(
             f"{os.fspath(path)} is larger than {most:,} bytes, more than a file of its kind needs; "

@@ -121,7 +121,7 @@ class TestFiles:
 
     def test_broken_json(self, tmp_path):
         (tmp_path / "texts.json").write_text('{"images": [],\n"annotations": }')
-        with pytest.raises(DataFileError, match="line 2: not json"):
+        with pytest.raises(DataFileError, match="line 2: not valid JSON"):
             build(tmp_path, TEXTS="texts.json")
 
     def test_an_absent_file(self, tmp_path):
