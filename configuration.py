@@ -24,7 +24,7 @@ from common.config_values import Given, flatten, merge_yaml, override, paired
 from common.plugins import BrokenModule, import_modules
 from common.yaml_files import read_yaml
 from compat.coop import declare_coop_keys
-from modeling.clip_loader import import_clip
+from modeling.clip.loader import import_clip
 
 import_clip()  # before files of others say `from clip import clip`, see there
 

@@ -25,9 +25,9 @@ from common.files import write_text
 from common.run_lock import run_lock
 from common.user_errors import MISTAKES, CommandParser, run_command
 from configuration import build_cfg, refuse_other_experiment, settle_seed
-from evaluation.plain_trainers import PlainTrainerResults
-from modeling.clip_loader import available_backbones
-from modeling.pictures import check_pictures
+from evaluation.foreign_trainers import PlainTrainerResults
+from loading.images import check_pictures
+from modeling.clip.loader import available_backbones
 from trainers.base import LifeCycle
 from trainers.base.conditions import check_conditions, conditions_of, write_conditions
 

@@ -21,7 +21,7 @@ STATUS = 2  # as argparse has it
 _TRACEBACK = "LMPT_TRACEBACK"
 _OURS = {
     *("__main__", "common", "compat", "configuration", "dassl", "datasets", "evaluation"),
-    *("losses", "modeling", "scripts", "tests", "train", "trainers"),
+    *("loading", "losses", "modeling", "scripts", "tests", "train", "trainers"),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dassl.data.datasets import DATASET_REGISTRY
 from yacs.config import CfgNode
 
-from datasets.longtail import Layout, LongTailDataset
+from datasets.base.long_tail_dataset import Layout, LongTailDataset
 
 
 @DATASET_REGISTRY.register()

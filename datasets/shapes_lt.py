@@ -9,9 +9,9 @@ from __future__ import annotations
 from dassl.data.datasets import DATASET_REGISTRY
 from yacs.config import CfgNode
 
-from datasets.layout import Layout
-from datasets.longtail import LongTailDataset
-from datasets.shapes_generator import FOLDER, ShapesSpec, ensure_generated
+from datasets.base.layout import Layout
+from datasets.base.long_tail_dataset import LongTailDataset
+from datasets.shapes.generator import FOLDER, ShapesSpec, ensure_generated
 
 SPEC = ShapesSpec()  # what is drawn
 

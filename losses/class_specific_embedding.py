@@ -3,7 +3,7 @@
 It pulls the prompt contexts of the classes in an image towards the embedding of the image's
 caption and pushes those of the other classes away, up to a margin that grows for rare classes.
 ``Delta`` [B, C] is the distance between caption b and context c, one minus a cosine, see
-``modeling.token_distance``.
+``modeling.captions.token_distance``.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def class_specific_embedding_loss(
       classes have no gradient once Delta exceeds the margin.
 
     Args:
-        distance: [B, C], see ``modeling.token_distance.aligned_distance``.
+        distance: [B, C], see ``modeling.captions.token_distance.aligned_distance``.
         targets: [B, C] of 1, 0 or -1 (unknown, left out).
         margins: [C], see ``class_margins``.
         weights: [C], see ``class_weights``.

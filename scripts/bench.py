@@ -5,9 +5,10 @@
     python scripts/bench.py --only ViT --precision bf16
     python scripts/bench.py --device cuda --whole-run   at VOC-LT's and COCO-LT's sizes
 
-Both sides compute the same loss (configs/trainers/LMPT/released.yaml; tests/test_bench.py compares
-them) on batches of 64 generated JPEGs of VOC's size, with random weights of published geometry. The
-slow side is scripts/bench_naive.py, the fast side is the trainer that train.py runs.
+Both sides compute the same loss (configs/trainers/LMPT/released.yaml; tests/scripts/test_bench.py
+compares them) on batches of 64 generated JPEGs of VOC's size, with random weights of published
+geometry. The slow side is scripts/benchmark/naive.py, the fast side is the trainer that train.py
+runs.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ import torch
 from tabulate import tabulate
 
 from evaluation.average_precision import average_precision
-from scripts.bench_data import BENCHMARKS, GEOMETRIES, SIDES, write_set, write_weights
-from scripts.bench_measure import Meter, hardware
-from scripts.bench_naive import growing_average_precision
-from scripts.bench_sides import (
+from scripts.benchmark.data import BENCHMARKS, GEOMETRIES, SIDES, write_set, write_weights
+from scripts.benchmark.measure import Meter, hardware
+from scripts.benchmark.naive import growing_average_precision
+from scripts.benchmark.sides import (
     EPOCHS,
     Setting,
     build_naive,

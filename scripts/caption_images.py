@@ -213,12 +213,12 @@ def _append(file: BinaryIO, rows: str) -> None:
 def _list_files() -> ModuleType:
     """Our parser of lists, loaded by its place.
 
-    An import of `datasets.list_files` would put our package in the place of Hugging Face's
+    An import of `datasets.files.list_files` would put our package in the place of Hugging Face's
     `datasets`, which transformers looks for.
     """
     name = "lmpt_list_files"
     if name not in sys.modules:
-        place = PROJECT / "datasets" / "list_files.py"
+        place = PROJECT / "datasets" / "files" / "list_files.py"
         spec = importlib.util.spec_from_file_location(name, place)
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])

@@ -87,7 +87,7 @@ variant="$cfg${tag:+_${tag//[^A-Za-z0-9._-]/-}}"
 if [[ -n "${DRY_RUN:-}" ]]; then
     PYTHON="${PYTHON:-python}"
 elif [[ -z "${PYTHON:-}" ]]; then
-    source scripts/setup_env.sh requirements.txt
+    source scripts/lib/setup_env.sh requirements.txt
 fi
 export PYTHON
 jobs="${JOBS:-1}"
@@ -111,7 +111,7 @@ list_runs() {
     done
 }
 export JOBS="$jobs"
-list_runs "$@" | xargs -0 -n $((12 + $#)) -P "$jobs" bash scripts/run_once.sh || failed=1
+list_runs "$@" | xargs -0 -n $((12 + $#)) -P "$jobs" bash scripts/lib/run_once.sh || failed=1
 [[ -n "${DRY_RUN:-}" ]] && exit
 echo
 shopt -s nullglob

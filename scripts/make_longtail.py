@@ -23,11 +23,11 @@ from tabulate import tabulate
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from common.files import read_whole, write_text, write_whole
-from datasets.captions import read_captions
-from datasets.list_files import ListEntry, read_labels, read_list
-from datasets.longtail import GROUPS, group_of
+from datasets.base.long_tail_dataset import GROUPS, group_of
+from datasets.files.captions import read_captions
+from datasets.files.list_files import ListEntry, read_labels, read_list
 from evaluation.plots import GROUP_COLORS
-from scripts.longtail_selection import PROFILES, select, wanted_counts
+from scripts.data.longtail_selection import PROFILES, select, wanted_counts
 
 NAMED_CLASSES = 40  # up to so many classes the plot names each
 SHOWN_CHANGES = 5

@@ -19,11 +19,11 @@ from tabulate import tabulate
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from datasets.list_files import read_labels, read_list
-from scripts.data_check import check
-from scripts.data_fetch import Preparation, instructions
-from scripts.data_sources import SOURCES, Source
-from scripts.voc_annotations import differences, entries_from_annotations
+from datasets.files.list_files import read_labels, read_list
+from scripts.data.check import check
+from scripts.data.fetch import Preparation, instructions
+from scripts.data.sources import SOURCES, Source
+from scripts.data.voc_annotations import differences, entries_from_annotations
 
 SHOWN_DIFFERENCES = 20
 REBUILT_LIST = "voc_lt_test_from_annotations.txt"

@@ -8,7 +8,7 @@ if [[ "${1:-}" == "-h" || "${1:-}" == "--help" ]]; then
     exit 0
 fi
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-source "$root/scripts/setup_env.sh" requirements-dev.txt
+source "$root/scripts/lib/setup_env.sh" requirements-dev.txt
 cd "$root"
 echo "== Formatting and lint"
 "$PYTHON" -m ruff format --check .

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from common.config_rules import Number, declare_rules
-from modeling.meta_net import MetaNet, conditional_cosines
-from modeling.views import Views
+from modeling.encoders.features import Views
+from modeling.prompts.meta_net import MetaNet, conditional_cosines
 from trainers.base import PromptTrainer, prompt_options
 
 _OTHER_NUMBERS = 1 << 32  # added to the seed: other numbers than those of random contexts

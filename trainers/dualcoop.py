@@ -20,8 +20,8 @@ from yacs.config import CfgNode
 
 from common.choices import check_choice
 from common.config_rules import Choice, declare_rules
-from modeling.aggregation import region_pool, winner_take_all
-from modeling.views import Views
+from modeling.encoders.features import Views
+from modeling.encoders.region_pooling import region_pool, winner_take_all
 from trainers.base import PromptTrainer, prompt_options
 
 COMPETITIONS = {"both": "always", "train": "in training alone", "off": "never"}

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from common.config_rules import Choice, Number, declare_rules
-from modeling.linear_head import STARTS, Classifier, LinearHead, start_weights
-from modeling.templates import check_template, class_sentences, ensemble_features
-from modeling.views import Views
+from modeling.encoders.features import Views
+from modeling.heads.linear_head import STARTS, Classifier, LinearHead, start_weights
+from modeling.prompts.class_prompts import check_template, class_sentences, ensemble_features
 from trainers.base import PromptTrainer
 
 _TRAINABLE = Choice(

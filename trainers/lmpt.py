@@ -22,7 +22,7 @@ from losses import (
     effective_counts,
 )
 from losses.class_specific_embedding import COUNT_MODES, EMBEDDING_REDUCTIONS, SIGNS
-from modeling.caption_distance import (
+from modeling.captions.caption_distance import (
     CAPTION_TOKENS,
     PROMPT_TOKENS,
     REDUCTIONS,

@@ -4,7 +4,7 @@ No code and no full text were at hand; no number parity is claimed. Known are th
 representations from fixed prompts (knowledge-aware, KAP) and from trained ones (context-aware,
 CAP), an interaction of their channels (IFM), attention in both directions between labels and image
 (DMA), and a class's score as the similarity of what comes out. How each part computes is our
-choice, see modeling/label_learner.py and modeling/fusion.py. The image tower stays frozen.
+choice, see modeling/heads/label_learner.py and modeling/fusion.py. The image tower stays frozen.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from common.config_rules import Choice, Number, declare_rules
-from modeling.aggregation import region_pool
-from modeling.fusion import DIRECTIONS
-from modeling.label_learner import LABELS, LabelLearner
-from modeling.prompt_learner import PromptLearner
-from modeling.templates import check_sources, class_sentences, ensemble_features
-from modeling.views import Views
+from modeling.encoders.features import Views
+from modeling.encoders.region_pooling import region_pool
+from modeling.heads.label_fusion import DIRECTIONS
+from modeling.heads.label_learner import LABELS, LabelLearner
+from modeling.prompts.class_prompts import check_sources, class_sentences, ensemble_features
+from modeling.prompts.prompt_learner import PromptLearner
 from trainers.base import PromptTrainer
 
 CONTEXTS = {

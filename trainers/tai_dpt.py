@@ -14,8 +14,8 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from common.config_rules import Number, declare_rules
-from modeling.aggregation import region_pool
-from modeling.views import Views
+from modeling.encoders.features import Views
+from modeling.encoders.region_pooling import region_pool
 from trainers.base import PromptTrainer, prompt_options
 
 

@@ -10,7 +10,12 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from common.config_rules import Number, declare_rules
-from modeling.templates import check_sources, class_sentences, ensemble_features, join_and_cut
+from modeling.prompts.class_prompts import (
+    check_sources,
+    class_sentences,
+    ensemble_features,
+    join_and_cut,
+)
 from trainers.base import REGIONS, PromptTrainer
 
 

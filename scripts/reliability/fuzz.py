@@ -23,9 +23,9 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.hostile.mutations import KINDS, damaged
-from tests.hostile.readers import READERS
-from tests.hostile.trial import attempt
+from tests.helpers.hostile.mutations import KINDS, damaged
+from tests.helpers.hostile.readers import READERS
+from tests.helpers.hostile.trial import attempt
 
 LIMIT = 5.0  # seconds for a file
 _BATCH = 100  # files that are read by one process

@@ -17,9 +17,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.hostile.corpus import CORPUS
-from tests.hostile.readers import READERS
-from tests.hostile.trial import attempt
+from tests.helpers.hostile.corpus import CORPUS
+from tests.helpers.hostile.readers import READERS
+from tests.helpers.hostile.trial import attempt
 
 MOST = 1000  # megabytes that a process may take, the libraries' included
 LIMIT = 60.0  # seconds

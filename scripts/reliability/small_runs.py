@@ -24,9 +24,9 @@ import torch
 import train
 from common.user_errors import run_command
 from datasets import shapes_lt
-from datasets.shapes_generator import ShapesSpec
+from datasets.shapes.generator import ShapesSpec
 from scripts.reliability.kill_cases import Case
-from tests.small_set import arguments, write_set
+from tests.helpers.small_set import arguments, write_set
 
 SECONDS = {"seconds", "seconds_spent"}  # what two equal runs may differ in
 _NOT_COMPARED = ("log.txt", "events.out.tfevents")  # appended to, with times in them

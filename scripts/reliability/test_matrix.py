@@ -1,7 +1,7 @@
 """Run the tests under several instruction sets of the CPU, versions of Python and of torch.
 
     python scripts/reliability/test_matrix.py
-    python scripts/reliability/test_matrix.py --only avx2 torch2.4 -- -x tests/test_lmpt.py
+    python scripts/reliability/test_matrix.py --only avx2 torch2.4 -- -x tests/trainers/test_lmpt.py
     python scripts/reliability/test_matrix.py --list
 
 Instruction sets are limited by the environment variables of ATen, oneDNN and MKL, and tried with

@@ -13,13 +13,12 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from common.config_rules import Choice, Number, declare_rules
-from modeling.caption_source import MISSING, PICKS, SOURCES, TRUNCATIONS, CaptionSource
-from modeling.data_path import SAMPLERS, EpochPlan, make_plan
-from modeling.feature_store import FeatureStore, cache_folder
-from modeling.loaders import CACHES, ViewLoaders
-from modeling.pictures import read_picture
-from modeling.text_views import TextLoader
-from modeling.transforms import (
+from loading.cache.feature_store import FeatureStore, cache_folder
+from loading.images import read_picture
+from loading.loaders import CACHES, ViewLoaders
+from loading.samplers import SAMPLERS, EpochPlan, make_plan
+from loading.text_loader import TextLoader
+from loading.transforms import (
     COUNTABLE,
     INTERPOLATIONS,
     RESIZES,
@@ -27,7 +26,8 @@ from modeling.transforms import (
     check_transforms,
     fixed_transform,
 )
-from modeling.views import Views
+from modeling.captions.caption_tokens import MISSING, PICKS, SOURCES, TRUNCATIONS, CaptionSource
+from modeling.encoders.features import Views
 from trainers.base.life_cycle import LifeCycle
 
 _FLIP = 0.5  # probability of "random_flip", as in Dassl
@@ -47,7 +47,7 @@ def extend_cfg(cfg: CfgNode) -> None:
     # but another method. 0: encode a new outcome in every step.
     cfg.DATALOADER.CACHE_VIEWS = 0
 
-    # What stands for an image in methods that read captions (modeling/caption_source.py).
+    # What stands for an image in methods that read captions (modeling/captions/caption_tokens.py).
     cfg.INPUT.CAPTIONS = "given"  # given | labels | shuffled; the last two are controls
     cfg.INPUT.CAPTION_TRUNC = "words"  # words (whole ones, to 77 tokens) | char75 (LMPT's release)
     cfg.INPUT.CAPTION_PICK = "concat"  # concat | first | random (one in each epoch)

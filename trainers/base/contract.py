@@ -6,9 +6,9 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from common.config_rules import Choice, Number, declare_rules
-from modeling.logit_affine import OFFSETS
-from modeling.precision import PRECISIONS
-from modeling.prompt_learner import POSITIONS
+from modeling.clip.precision import PRECISIONS
+from modeling.prompts.logit_scale import OFFSETS
+from modeling.prompts.prompt_learner import POSITIONS
 
 
 def prompt_options(**changes: object) -> CfgNode:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from dassl.engine import TrainerX
 
-from modeling.meters import NotFiniteError, TermMeters
+from trainers.base.meters import NotFiniteError, TermMeters
 
 _NAMED = 3  # images of a batch, in a message
 

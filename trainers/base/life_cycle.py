@@ -23,10 +23,10 @@ from common.config_rules import Choice, Number, check_values, declare_rules
 from common.rng_state import get_rng_state, set_rng_state
 from compat.checkpoint_writer import point_to
 from evaluation.reports import result_files, save_scores, write_results
-from modeling.feature_key import weights_digest
-from modeling.plateau import PlateauOnValidation
+from loading.cache.feature_key import weights_digest
 from trainers.base.checkpoints import BEST, Checkpoints, check_origin, check_tensors, learnt
 from trainers.base.epoch_loop import EpochLoop
+from trainers.base.plateau import PlateauOnValidation
 
 _FEW_BATCHES = 20  # of an evaluation; fewer need no progress bar
 FINAL_MODELS = {

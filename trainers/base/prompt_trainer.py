@@ -10,21 +10,21 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from common.config_rules import Choice, declare_rules
+from common.threads import step_threads, threads
+from loading.cache.feature_cache import CachedLoader
+from loading.text_loader import TextLoader
 from losses.config import loss_from_config
-from modeling.aggregation import region_pool
-from modeling.captured_step import CapturedStep
-from modeling.clip_loader import load_clip
-from modeling.dense_encoder import VIT_REGIONS, DenseImageEncoder
-from modeling.feature_cache import CachedLoader
-from modeling.image_encoder import ImageEncoder
-from modeling.logit_affine import LogitAffine
-from modeling.precision import Precision
-from modeling.prompt_learner import PromptLearner
-from modeling.text_encoder import TextEncoder
-from modeling.text_views import TextLoader
-from modeling.threads import step_threads, threads
-from modeling.views import Views
+from modeling.clip.loader import load_clip
+from modeling.clip.precision import Precision
+from modeling.encoders.dense_image_encoder import VIT_REGIONS, DenseImageEncoder
+from modeling.encoders.features import Views
+from modeling.encoders.image_encoder import ImageEncoder
+from modeling.encoders.region_pooling import region_pool
+from modeling.encoders.text_encoder import TextEncoder
+from modeling.prompts.logit_scale import LogitAffine
+from modeling.prompts.prompt_learner import PromptLearner
 from trainers.base.batches import Batches
+from trainers.base.captured_step import CapturedStep
 from trainers.base.contract import check_terms, own_options
 from trainers.base.initial_weights import load_initial_weights
 

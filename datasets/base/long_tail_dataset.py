@@ -1,0 +1,307 @@
+"""Long-tailed multi-label image sets read from lists.
+
+Stock Dassl accepts them unchanged: a label is a float32 vector [C], and the classes come from the
+label file rather than from the labels seen in training.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+from dassl.data.datasets import DatasetBase, Datum
+from yacs.config import CfgNode
+
+from common.config_rules import Choice, Number, check_values, declare_rules
+from datasets.base.checks import check_label_mask, overlaps
+from datasets.base.layout import Layout
+from datasets.base.partial_labels import known_labels, shared_known_labels
+from datasets.base.subsets import few_shot, hold_out
+from datasets.files.captions import captions_of
+from datasets.files.class_freq import check_class_freq
+from datasets.files.list_files import ListEntry, read_labels, read_list
+from datasets.texts.text_corpus import TextCorpus, build_corpus
+
+HEAD_COUNT = 100  # training images from which a class belongs to the head
+TAIL_COUNT = 20  # training images below which it belongs to the tail
+GROUPS = ("head", "medium", "tail")
+SHOWN_PATHS = 3
+
+
+def extend_cfg(cfg: CfgNode) -> None:
+    """Declare the keys that this module reads."""
+    cfg.DATASET.MISSING = "error"  # absent pictures: error | skip (train and test on the others)
+    cfg.DATASET.CLASSNAMES = "clean"  # clean ("dining table") | raw, as in the label file
+    cfg.DATASET.CAPTIONS = ""  # captions, text or json, under the data set's folder; "": its own
+    cfg.DATASET.CAPTIONS_PREFIX = ""  # folder put before the paths in them, e.g. "train2017"
+    cfg.DATASET.TEXT_AS_IMAGE = False  # train on sentences in the place of the training images
+    # Share of the training images held out for validation, in [0, 1), where there is no val list.
+    # Not Dassl's VAL_PERCENT: that is 0.1 by default, and nothing is to be held out unasked.
+    cfg.DATASET.VAL_FRACTION = 0.0
+    cfg.DATASET.LABEL_PROPORTION = 1.0  # probability that a training label is known, in (0, 1]
+    cfg.DATASET.LABEL_MASK = ""  # npz of the known ones, made if absent; "": drawn from the seed
+
+
+declare_rules(
+    "DATASET",
+    {
+        "MISSING": Choice(("error", "skip")),
+        "CLASSNAMES": Choice(("clean", "raw")),
+        "VAL_FRACTION": Number(least=0, below=1),
+        "LABEL_PROPORTION": Number(above=0, most=1),
+    },
+)
+
+
+def group_of(count: int) -> str:
+    """Return the group of a class: "head" (>= 100), "medium" (20..99) or "tail" (< 20).
+
+    Args:
+        count: Training images of the class.
+    """
+    if count >= HEAD_COUNT:
+        return "head"
+    return "medium" if count >= TAIL_COUNT else "tail"
+
+
+class LongTailDataset(DatasetBase):
+    """A multi-label data set defined by a label file and image lists.
+
+    Classes without a training image stay classes. `Datum.label` is a float32 vector [C]: 1 present,
+    0 absent, and in training images -1 unknown. What is trained on is settled in this order: the
+    pictures that are there, less the validation hold-out, of these DATASET.NUM_SHOTS per class, of
+    their labels those that are known.
+
+    Attributes:
+        class_counts: Training images, as used, in which each class is known to be, int64 [C].
+        groups: "head", "medium" or "tail" of each class, by `class_counts`.
+        captions: Captions of each image in train_x, empty where there are none; None without a
+            caption file.
+        texts: Sentences to train on in place of the images; None unless DATASET.TEXT_AS_IMAGE.
+        missing: Pictures that are listed but absent, by split ("train", "val", "test").
+        clean_names: Readable wording of class names, set by subclasses: {name in file: name}.
+
+    Args:
+        cfg: Configuration; DATASET.ROOT and the keys of `extend_cfg` are read.
+        layout: Where the files lie.
+
+    Raises:
+        ValueError: A key has an unknown value, or a file breaks its format (`DataFileError`).
+        FileNotFoundError: A file is absent, or pictures are while DATASET.MISSING is "error".
+    """
+
+    clean_names: dict[str, str] = {}
+
+    def __init__(self, cfg: CfgNode, layout: Layout) -> None:
+        settings = cfg.DATASET
+        check_values(settings, "DATASET")
+        check_label_mask(settings)
+        self.layout = layout
+        self.dataset_dir = os.path.join(
+            os.path.abspath(os.path.expanduser(settings.ROOT)), layout.folder
+        )
+        layout.check(self.dataset_dir, type(self).__name__)
+        raw_names = read_labels(self._path(layout.labels))
+        entries = self._read_lists(len(raw_names))
+        self._check_class_freq(raw_names, entries["train"])
+        used = self._drop_absent(entries, skip=settings.MISSING == "skip")
+        self._choose_subsets(cfg, used, len(raw_names))
+
+        if settings.CLASSNAMES == "clean":
+            self._names = [self.clean_names.get(n, n).replace("_", " ") for n in raw_names]
+        else:
+            self._names = raw_names
+        targets = {split: _multi_hot(rows, len(raw_names)) for split, rows in used.items()}
+        targets["train"][~self._known_labels(cfg, entries["train"], used["train"])] = -1.0
+        self.class_counts = (targets["train"] > 0).sum(axis=0, dtype=np.int64)  # [C]
+        self.groups = [group_of(count) for count in self.class_counts]
+        self.captions = self._join_captions(
+            settings.CAPTIONS, settings.CAPTIONS_PREFIX, entries["train"], used["train"]
+        )
+        self.texts = self._corpus(settings, targets["train"], used)
+        self._notes += overlaps(used)
+        data = {
+            split: [
+                Datum(impath=self._path(entry.path), label=target)
+                for entry, target in zip(rows, targets[split], strict=True)
+            ]
+            for split, rows in used.items()
+        }
+        super().__init__(train_x=data["train"], val=data.get("val"), test=data["test"])
+        if cfg.VERBOSE:
+            print(self.describe())
+
+    def get_num_classes(self, data_source: list[Datum]) -> int:
+        """Return C, also where the last classes have no training image."""
+        return len(self._names)
+
+    def get_lab2cname(self, data_source: list[Datum]) -> tuple[dict[int, str], list[str]]:
+        """Return {id: name} and the names in the order of their ids."""
+        return dict(enumerate(self._names)), list(self._names)
+
+    def describe(self) -> str:
+        """Return a summary of a few lines: images, labels, groups, captions, oddities."""
+        sizes = ", ".join(f"{group} {self.groups.count(group)}" for group in GROUPS)
+        lines = [
+            f"{type(self).__name__} in {self.dataset_dir}",
+            f"  {self.num_classes} classes ({sizes}), "
+            f"{self.class_counts.min()} to {self.class_counts.max()} training images each",
+        ]
+        for split, data in (("train", self.train_x), ("val", self.val), ("test", self.test)):
+            if data:
+                per_image = np.array([(item.label > 0).sum() for item in data])
+                line = (
+                    f"  {split}: {len(data)} images, {per_image.mean():.2f} labels per image, "
+                    f"{int((per_image == 0).sum())} without labels"
+                )
+                absent = self.missing.get(split, 0)
+                lines.append(line + (f"; {absent} absent pictures skipped" if absent else ""))
+        lines += [f"  {note}" for note in self._notes]
+        if self.captions is None:
+            lines.append("  captions: none, there is no caption file")
+        else:
+            images = [len(texts) for texts in self.captions if texts]
+            line = f"  captions: {sum(images)} for {len(images)} of {len(self.captions)} training "
+            lines.append(f"{line}images, none for {len(self.captions) - len(images)}")
+        if self.texts is not None:
+            lines.append("  texts as images: " + "\n    ".join(self.texts.notes))
+        if unseen := int((self.class_counts == 0).sum()):
+            lines.append(f"  warning: {unseen} classes have no training image")
+        return "\n".join(lines)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.dataset_dir, name)
+
+    def _read_lists(self, num_classes: int) -> dict[str, list[ListEntry]]:
+        names = {
+            "train": self.layout.train_list,
+            "val": self.layout.val_list,
+            "test": self.layout.test_list,
+        }
+        return {
+            split: read_list(self._path(name), num_classes)
+            for split, name in names.items()
+            if name and os.path.isfile(self._path(name))
+        }
+
+    def _check_class_freq(self, names: list[str], entries: list[ListEntry]) -> None:
+        """Compare the published counts with those of the whole training list."""
+        if not self.layout.class_freq or not os.path.isfile(self._path(self.layout.class_freq)):
+            return
+        counted = _multi_hot(entries, len(names)).sum(axis=0, dtype=np.int64)  # [C]
+        path = self._path(self.layout.class_freq)
+        check_class_freq(path, names, counted, self.layout.train_list)
+
+    def _drop_absent(
+        self, entries: dict[str, list[ListEntry]], skip: bool
+    ) -> dict[str, list[ListEntry]]:
+        """Return the images whose pictures exist; `missing` is set on the way."""
+        used, absent, counts = {}, [], []
+        self.missing = {}
+        for split, rows in entries.items():
+            used[split] = [entry for entry in rows if os.path.isfile(self._path(entry.path))]
+            self.missing[split] = len(rows) - len(used[split])
+            kept = set(used[split])
+            absent += [entry.path for entry in rows if entry not in kept]
+            counts.append(f"{self.missing[split]} of {len(rows)} {split} pictures")
+        nothing_left = [split for split, rows in used.items() if not rows]
+        if absent and (nothing_left or not skip):
+            shown = "\n".join(f"  {self._path(path)}" for path in absent[:SHOWN_PATHS])
+            if nothing_left:
+                advice = f"None is left for {' and '.join(nothing_left)}."
+            else:
+                advice = "To use those that are there only, set DATASET.MISSING skip."
+            raise FileNotFoundError(
+                f"{type(self).__name__}: {', '.join(counts)} are absent, beginning with\n{shown}\n"
+                f"docs/data.md tells where to get them. {advice}"
+            )
+        return used
+
+    def _choose_subsets(
+        self, cfg: CfgNode, used: dict[str, list[ListEntry]], num_classes: int
+    ) -> None:
+        """Hold images out for validation and keep a few shots of the others, where asked to."""
+        fraction, shots = cfg.DATASET.VAL_FRACTION, cfg.DATASET.NUM_SHOTS
+        seed = max(cfg.SEED, 0)
+        self._notes: list[str] = []
+
+        def divide(choose: Callable[..., np.ndarray], amount: float) -> list[list[ListEntry]]:
+            train = used["train"]
+            paths = [entry.path for entry in train]
+            chosen = choose(paths, _multi_hot(train, num_classes), amount, seed)  # [N]
+            return [[e for e, c in zip(train, chosen, strict=True) if c == want] for want in (0, 1)]
+
+        if fraction > 0:
+            if "val" in used:
+                raise ValueError(
+                    f"DATASET.VAL_FRACTION is {fraction:g}, but there is a validation list, "
+                    f"{self._path(self.layout.val_list)}. Set it to 0, or remove the list."
+                )
+            used["train"], used["val"] = divide(hold_out, fraction)
+            if not used["val"]:
+                raise ValueError(
+                    f"DATASET.VAL_FRACTION {fraction:g} of {len(used['train'])} training images "
+                    "holds none out. Raise it, or set it to 0."
+                )
+            rule = f"VAL_FRACTION {fraction:g}, seed {seed}"
+            self._notes.append(f"val is a stratified hold-out of the training list ({rule})")
+        if shots > 0:
+            listed = len(used["train"])
+            used["train"] = divide(few_shot, shots)[1]
+            self._notes.append(
+                f"train is {len(used['train'])} of {listed} images: {shots} of every class or all "
+                f"it has, and more where it comes along with others (NUM_SHOTS, seed {seed})"
+            )
+
+    def _known_labels(
+        self, cfg: CfgNode, listed: list[ListEntry], used: list[ListEntry]
+    ) -> np.ndarray:
+        """Return which training labels are known, bool [N, C]."""
+        settings, seed, num_classes = cfg.DATASET, max(cfg.SEED, 0), len(self._names)
+        if settings.LABEL_PROPORTION == 1:
+            return np.ones((len(used), num_classes), dtype=bool)
+        paths = [entry.path for entry in used]
+        amounts = num_classes, settings.LABEL_PROPORTION, seed
+        if settings.LABEL_MASK:
+            # A mask file covers the whole list, so that it serves every subset of it.
+            listed_paths = [entry.path for entry in listed]
+            known = shared_known_labels(settings.LABEL_MASK, listed_paths, paths, *amounts)
+        else:
+            known = known_labels(paths, *amounts)
+        rule = f"LABEL_PROPORTION {settings.LABEL_PROPORTION:g}"
+        rule += f", {settings.LABEL_MASK or f'seed {seed}'}"
+        self._notes.append(f"{known.mean():.1%} of the training images' labels are known ({rule})")
+        return known
+
+    def _join_captions(
+        self, chosen: str, prefix: str, listed: list[ListEntry], used: list[ListEntry]
+    ) -> list[list[str]] | None:
+        """Return the captions of each used training image, or None without a caption file."""
+        name = chosen or self.layout.captions
+        if not name or not (chosen or os.path.isfile(self._path(name))):
+            return None
+        path = self._path(os.path.expanduser(name))
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"DATASET.CAPTIONS: there is no file {path}")
+        captions = captions_of([entry.path for entry in listed], path, prefix)
+        return [captions[entry.path] for entry in used]
+
+    def _corpus(
+        self, settings: CfgNode, targets: np.ndarray, used: dict[str, list[ListEntry]]
+    ) -> TextCorpus | None:
+        """Return the sentences that stand for the training images, if they are to."""
+        if not settings.TEXT_AS_IMAGE:
+            return None
+        held_out = [entry.path for split in used if split != "train" for entry in used[split]]
+        dataset, folder = type(self).__name__, self.dataset_dir
+        return build_corpus(
+            settings, folder, dataset, self._names, self.captions, targets, held_out
+        )
+
+
+def _multi_hot(entries: list[ListEntry], num_classes: int) -> np.ndarray:
+    targets = np.zeros((len(entries), num_classes), dtype=np.float32)  # [N, C]
+    for target, entry in zip(targets, entries, strict=True):
+        target[list(entry.labels)] = 1.0
+    return targets

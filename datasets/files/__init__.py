@@ -1,0 +1,1 @@
+"""Readers of lists, captions and class frequencies."""

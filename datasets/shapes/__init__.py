@@ -1,0 +1,1 @@
+"""The generator of ShapesLT: glyphs, pictures and captions."""

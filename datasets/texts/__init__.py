@@ -1,0 +1,1 @@
+"""Captions as training texts: the classes that their words name."""

@@ -1,0 +1,1 @@
+"""Features and decoded images that are computed once."""

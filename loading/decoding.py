@@ -1,0 +1,71 @@
+"""Threads that work ahead: pictures are decoded while others are encoded."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from loading.samplers import Draw, ImageDataset
+
+_BATCHES_AHEAD = 3  # decoded and waiting
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_order(
+    function: Callable[[Job], Result], jobs: Iterable[Job], threads: int, ahead: int
+) -> Iterator[Result]:
+    """Results in the order of their jobs, computed by threads.
+
+    Args:
+        function: one job to its result.
+        jobs: drawn as they are needed, by the calling thread.
+        threads: jobs worked on at once.
+        ahead: results that may wait to be used.
+    """
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for job in jobs:
+                waiting.append(pool.submit(function, job))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:  # after an error nobody wants the rest
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def decoded(images: ImageDataset, batch_size: int, pin: bool = False) -> Iterator[Tensor]:
+    """Every image once, plain, in list order, decoded by all cores ahead of its use.
+
+    Threads serve better than processes: Pillow decodes and resizes outside Python's lock, and
+    pixels need not be copied from one process to another.
+
+    Args:
+        images: with a transform that draws no random numbers.
+        batch_size: B.
+        pin: whether to put batches into pinned memory, from where a GPU copies without waiting.
+
+    Yields:
+        Tensors [B, 3, H, W] of the transform's type; the last may be smaller.
+    """
+    draws = (Draw(i) for i in range(len(images)))
+    examples = in_order(images.__getitem__, draws, cores(), _BATCHES_AHEAD * batch_size)
+    while batch := [example["img"] for example in islice(examples, batch_size)]:
+        joined = torch.stack(batch)  # [B, 3, H, W]
+        yield joined.pin_memory() if pin else joined

@@ -1,0 +1,289 @@
+"""Loaders of training and evaluation batches: features looked up, pictures kept, or all anew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from multiprocessing import get_start_method
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from common.choices import check_choice
+from common.threads import threads
+from loading.cache.feature_cache import Cache, CachedLoader, FeatureCache
+from loading.cache.feature_files import Put
+from loading.cache.feature_key import pictures_key
+from loading.cache.feature_store import FeatureStore, in_memory
+from loading.cache.image_cache import ROOM, ImageCache, PictureMemory, RememberingLoader, gib
+from loading.decoding import decoded, in_order
+from loading.samplers import (
+    FLIPPED,
+    PLAIN,
+    Draw,
+    EpochPlan,
+    EveryView,
+    ImageDataset,
+    InOrder,
+    Item,
+)
+from loading.transforms import split_at_pixels
+from modeling.encoders.features import Views
+
+CACHES = {
+    "auto": "features where that is exact, else images",
+    "features": "each view is encoded once",
+    "images": "each picture is decoded once, and encoded in every step",
+    "off": "decoded and encoded in every step",
+}
+_CPU_BATCH = 8  # pictures a forward pass on a CPU
+_ROWS = 512  # cached features an evaluation step: few launches, and regions of them still fit
+Shown = tuple[int, int, Tensor]  # view, first image, pictures [B, 3, H, W] on the device
+
+
+@dataclass
+class ViewLoaders:
+    """Makes the loaders of one run.
+
+    Attributes:
+        encode: images [B, 3, H, W] on the device to `Views`.
+        read: path to PIL image.
+        device: where features go.
+        workers: decoding processes of training steps.
+        encode_batch: images a forward pass of an evaluation or a cache.
+        cache: one of `CACHES`.
+        encoder_trains: whether `encode` changes from step to step.
+        store: where features are kept for later runs; None keeps them for this run alone.
+        seconds: spent so far on making and loading caches.
+    """
+
+    encode: Callable[[Tensor], Views]
+    read: Callable[[str], Any]
+    device: torch.device
+    workers: int
+    encode_batch: int
+    cache: str = "auto"
+    encoder_trains: bool = False
+    store: FeatureStore | None = None
+    seconds: float = field(default=0.0, init=False)
+    _trained: dict[tuple[int, int], CachedLoader] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        check_choice("DATALOADER.CACHE", self.cache, CACHES)
+
+    def train(
+        self, items: Sequence[Item], transform: Callable[[Any], Tensor], plan: EpochPlan
+    ) -> Iterable[dict[str, Any]]:
+        """Batches of views under a fixed transform; the plan draws the flips.
+
+        Raises:
+            ValueError: features must be cached but cannot be, or the plan draws among more views
+                than there are.
+        """
+        if plan.views:
+            raise ValueError(
+                "DATALOADER.CACHE_VIEWS is for augmentations with endless outcomes; these "
+                "INPUT.TRANSFORMS have two at most, which are cached anyway. Set it to 0."
+            )
+        images = ImageDataset(items, self.read, transform)
+        views = ("plain", "mirrored")[: 1 + (plan.flip > 0)]
+        loader = self._fixed(self._kind(), images, plan, "train", views)
+        if isinstance(loader, CachedLoader):
+            self._trained[id(items), id(transform)] = loader
+        return loader
+
+    def augmented(
+        self, items: Sequence[Item], transform: Callable[[Any], Tensor], plan: EpochPlan
+    ) -> Iterable[dict[str, Any]]:
+        """Batches under a transform with endless outcomes: encoded in every step.
+
+        Where the plan draws among K views of each image, these are encoded once instead. That
+        changes the method: the same K outcomes of an image are seen again and again.
+
+        Raises:
+            ValueError: as `train`.
+        """
+        kind = self._kind("" if plan.views else "the training transforms have endless outcomes")
+        read = self.read
+        if kind == "images" and self.workers and get_start_method() != "fork":
+            print("Decoding in every step: these worker processes do not share memory.")
+        elif kind == "images":
+            read = PictureMemory(self.read)
+        images = ImageDataset(items, read, transform, augmented=True)
+        if kind == "features":
+            return self._cached(lambda: self._drawn_features(images, plan.views), plan)
+        if plan.views:
+            raise ValueError(
+                f"DATALOADER.CACHE_VIEWS {plan.views} draws among cached features, and none are "
+                "cached here. Set it to 0."
+            )
+        loader = self._decode(images, plan, keep_workers=True)
+        if isinstance(read, PictureMemory):
+            return RememberingLoader(loader, read, images.paths())
+        return loader
+
+    def evaluation(
+        self, items: Sequence[Item], transform: Callable[[Any], Tensor], title: str
+    ) -> Iterable[dict[str, Any]]:
+        """Every image once, in list order.
+
+        Raises:
+            ValueError: features must be cached but cannot be.
+        """
+        kind = self._kind(silent=True)
+        plan = InOrder(len(items), _ROWS if kind == "features" else self.encode_batch)
+        trained = self._trained.get((id(items), id(transform)))
+        if trained is not None:  # its first view is the plain one
+            return CachedLoader(lambda: trained.cache, plan)
+        images = ImageDataset(items, self.read, transform)
+        return self._fixed(kind, images, plan, title, ("plain",))
+
+    def _kind(self, obstacle: str = "", silent: bool = False) -> str:
+        """What to cache, where `obstacle` says why features cannot be."""
+        if self.encoder_trains:
+            obstacle = "the image tower trains"
+        if self.cache == "features" and obstacle:
+            raise ValueError(
+                f"DATALOADER.CACHE features would change the method, for {obstacle}. Set it to "
+                "auto, or, with a frozen tower, DATALOADER.CACHE_VIEWS to a number of fixed views."
+            )
+        if self.cache != "auto":
+            return self.cache
+        if obstacle and not silent:
+            print(f"Encoding in every step, for {obstacle}.")
+        return "images" if obstacle else "features"
+
+    def _fixed(
+        self,
+        kind: str,
+        images: ImageDataset,
+        plan: EpochPlan | InOrder,
+        title: str,
+        views: Sequence[str],
+    ) -> Iterable[dict[str, Any]]:
+        """The loader of images under a fixed transform."""
+        to_pixels, finish = split_at_pixels(images.transform)
+        pixels = ImageDataset(images.items, self.read, to_pixels)
+        if kind == "features":
+            return self._cached(
+                lambda: self._fixed_features(images, pixels, finish, title, views), plan
+            )
+        if kind == "images":
+            room = len(pixels) * pixels[Draw(0)]["img"].nbytes
+            if room <= ROOM:
+                batch, device = self.encode_batch, self.device
+                return self._cached(
+                    lambda: ImageCache.build(pixels, finish, batch, device, title), plan
+                )
+            print(f"Decoding in every step: {len(pixels):,} {title} images take {gib(room)}.")
+        return self._decode(images, plan, keep_workers=isinstance(plan, EpochPlan))
+
+    def _cached(self, make: Callable[[], Cache], plan: EpochPlan | InOrder) -> CachedLoader:
+        def timed() -> Cache:
+            start = time.perf_counter()
+            cache = make()
+            self.seconds += time.perf_counter() - start
+            return cache
+
+        return CachedLoader(timed, plan)
+
+    def _decode(
+        self, images: ImageDataset, plan: EpochPlan | InOrder, keep_workers: bool = False
+    ) -> DataLoader:
+        return DataLoader(
+            images,
+            batch_sampler=plan,
+            num_workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+            persistent_workers=keep_workers and self.workers > 0,
+        )
+
+    def _fixed_features(
+        self,
+        images: ImageDataset,
+        pixels: ImageDataset,
+        finish: Callable[[Tensor], Tensor],
+        title: str,
+        views: Sequence[str],
+    ) -> FeatureCache:
+        """Features of plain and, if they are among the views, mirrored images."""
+
+        def shown() -> Iterator[Shown]:
+            first = 0
+            for batch in decoded(pixels, self.encode_batch, pin=self.device.type == "cuda"):
+                pictures = finish(batch.to(self.device, non_blocking=True))  # [B, 3, H, W]
+                yield PLAIN, first, pictures
+                if len(views) > 1:
+                    yield FLIPPED, first, pictures.flip(-1)
+                first += len(batch)
+
+        return self._features(images, shown, title, len(views), ", ".join(views))
+
+    def _drawn_features(self, images: ImageDataset, views: int) -> FeatureCache:
+        """Features of K random views of each image."""
+        plan = EveryView(len(images), self.encode_batch, views)
+
+        def shown() -> Iterator[Shown]:
+            for draws, batch in zip(plan, self._decode(images, plan), strict=True):
+                pictures = batch["img"].to(self.device, non_blocking=True)  # [B, 3, H, W]
+                yield draws[0].view, draws[0].index, pictures
+
+        return self._features(images, shown, "train", views, "drawn by view and place")
+
+    def _features(
+        self,
+        images: ImageDataset,
+        shown: Callable[[], Iterable[Shown]],
+        title: str,
+        views: int,
+        names: str,
+    ) -> FeatureCache:
+        """Look features up on disk, or encode what is shown and leave it there."""
+        passes = views * -(-len(images) // self.encode_batch)
+
+        def fill(put: Put) -> None:
+            jobs = tqdm(shown(), f"Encode {title} images", passes, leave=False)
+            for view, first, found in self._encoded(jobs):
+                put(view, first, found)
+
+        if self.store is None:
+            found = in_memory(title, views, len(images), fill, self.device)
+        else:
+            key = {
+                **pictures_key(images.paths(), self.read, images.transform),
+                "views": names,
+                "encode": getattr(self.encode, "__qualname__", type(self.encode).__qualname__),
+            }
+            found = self.store.features(title, views, len(images), key, fill)
+        return FeatureCache(found, images.labels().to(self.device), images.paths())
+
+    def _encoded(self, jobs: Iterable[Shown]) -> Iterator[tuple[int, int, Views]]:
+        """Views of all pictures, in order.
+
+        On a CPU each core encodes a batch of its own: cores that share the work on one batch wait
+        for each other many times a batch, and for long where the machine has other work, too. It
+        passes a few pictures at a time, whose activations fit the caches: with a ViT-B/16 twice as
+        many a second as 64 at once.
+        """
+
+        def encode(job: Shown) -> tuple[int, int, Views]:
+            view, first, pictures = job
+            with torch.no_grad():
+                return view, first, self.encode(pictures)
+
+        if self.device.type != "cpu":
+            yield from map(encode, jobs)
+            return
+        few = (
+            (view, first + at, part)
+            for view, first, pictures in jobs
+            for at, part in zip(count(0, _CPU_BATCH), pictures.split(_CPU_BATCH), strict=False)
+        )
+        cores = torch.get_num_threads()
+        with threads(1):
+            yield from in_order(encode, few, cores, cores)

@@ -1,0 +1,254 @@
+"""From pictures to batches of views: what is drawn, in which order, decoded or from the cache.
+
+Everything random about an epoch (its order, its flips, its other augmentations) is a function of
+the seed and the epoch alone. So a resumed run repeats the uninterrupted one, the number of workers
+changes nothing, and cached features see the very flips that decoding would have seen.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler, default_collate
+
+from common.choices import check_choice
+from loading.images import PictureError
+
+SAMPLERS = {
+    "random": "every image once, in random order",
+    "class_aware": "every class equally often",
+}
+PLAIN, FLIPPED = 0, 1  # the views of an image under a horizontal flip
+
+
+class Item(Protocol):
+    """What a data set lists; Dassl's Datum is one."""
+
+    impath: str
+    label: Any
+    domain: int
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One training example of one epoch: which image, which view, and the seed of the rest."""
+
+    index: int
+    view: int = PLAIN
+    seed: int = 0
+
+
+class EpochPlan(Sampler[list[Draw]]):
+    """Batches of draws, a different but repeatable set in each epoch.
+
+    The last, smaller batch is kept. Set `epoch` before iterating.
+
+    Args:
+        size: N, the number of images.
+        batch_size: images a batch.
+        seed: the run's seed.
+        flip: probability of the flipped view.
+        views: K, how many fixed views of each image an epoch draws among; 0: plain and flipped.
+    """
+
+    def __init__(
+        self, size: int, batch_size: int, seed: int, flip: float = 0.0, views: int = 0
+    ) -> None:
+        self.size, self.batch_size, self.seed, self.flip = size, batch_size, seed, flip
+        self.views = views
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-self.size // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        # SeedSequence mixes both numbers well: seed 1, epoch 2 has nothing of seed 2, epoch 1.
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = self.order(rng)
+        if self.views:
+            views = rng.integers(0, self.views, self.size)
+        else:
+            views = rng.random(self.size) < self.flip
+        seeds = rng.integers(0, 2**31, self.size)
+        draws = [Draw(*map(int, row)) for row in zip(order, views, seeds, strict=True)]
+        for start in range(0, self.size, self.batch_size):
+            yield draws[start : start + self.batch_size]
+
+    def order(self, rng: np.random.Generator) -> np.ndarray:
+        """Which images an epoch shows: each once."""
+        return rng.permutation(self.size)
+
+
+class ClassAwarePlan(EpochPlan):
+    """Visits the classes in turn and shows a few images of each, so that rare ones come as often.
+
+    The schedule of the distribution-balanced loss (Wu et al., ECCV 2020): three images a visit, and
+    an epoch of a quarter of (largest class count) * C images.
+
+    Args:
+        labels: N float vectors [C] with 1 where a class is present.
+        batch_size: images a batch.
+        seed: the run's seed.
+        flip: probability of the flipped view.
+        views: as in `EpochPlan`.
+
+    Raises:
+        ValueError: no image has a class.
+    """
+
+    per_visit = 3
+    share = 0.25
+
+    def __init__(
+        self,
+        labels: Sequence[np.ndarray],
+        batch_size: int,
+        seed: int,
+        flip: float = 0.0,
+        views: int = 0,
+    ) -> None:
+        present = np.stack([np.asarray(label) for label in labels]) == 1  # [N, C]
+        self.members = [found for column in present.T if len(found := np.flatnonzero(column))]
+        if not self.members:
+            raise ValueError(
+                "TRAINER.SAMPLER class_aware shows the classes in turn, and no training image has "
+                "one. Check the training list, or set it to random."
+            )
+        largest = max(len(found) for found in self.members)
+        size = max(1, int(self.share * largest * len(self.members)))
+        super().__init__(size, batch_size, seed, flip, views)
+
+    def order(self, rng: np.random.Generator) -> np.ndarray:
+        """Which images an epoch shows: a class's images all come before any comes again."""
+        queues = [self._endless(found, rng) for found in self.members]
+        shown: list[int] = []
+        while len(shown) < self.size:
+            for c in rng.permutation(len(queues)):
+                shown.extend(next(queues[c]) for _ in range(self.per_visit))
+        return np.array(shown[: self.size])
+
+    @staticmethod
+    def _endless(found: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
+        while True:
+            yield from rng.permutation(found)
+
+
+def make_plan(
+    sampler: str,
+    labels: Sequence[np.ndarray],
+    batch_size: int,
+    seed: int,
+    flip: float,
+    views: int = 0,
+) -> EpochPlan:
+    """The plan that `TRAINER.SAMPLER` names: "random" or "class_aware".
+
+    Raises:
+        ValueError: another name.
+    """
+    check_choice("TRAINER.SAMPLER", sampler, SAMPLERS)
+    if sampler == "random":
+        return EpochPlan(len(labels), batch_size, seed, flip, views)
+    return ClassAwarePlan(labels, batch_size, seed, flip, views)
+
+
+class InOrder(Sampler[list[Draw]]):
+    """Every image once, plain, in list order: the plan of an evaluation or a cache."""
+
+    def __init__(self, size: int, batch_size: int) -> None:
+        self.size, self.batch_size = size, batch_size
+
+    def __len__(self) -> int:
+        return -(-self.size // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        for start in range(0, self.size, self.batch_size):
+            yield [Draw(i) for i in range(start, min(start + self.batch_size, self.size))]
+
+
+class EveryView(InOrder):
+    """K random views of every image, all first views first: the plan of a cache of such views.
+
+    A view's seed depends on its number and the image's place alone, so all runs see the same views.
+    """
+
+    def __init__(self, size: int, batch_size: int, views: int) -> None:
+        super().__init__(size, batch_size)
+        self.views = views
+
+    def __len__(self) -> int:
+        return self.views * super().__len__()
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        for view in range(self.views):
+            seeds = np.random.default_rng(view).integers(0, 2**31, self.size)
+            for draws in super().__iter__():
+                yield [Draw(draw.index, view, int(seeds[draw.index])) for draw in draws]
+
+
+class ImageDataset(Dataset):
+    """Decoded, transformed images of a list of items, as Dassl's batches spell them.
+
+    Args:
+        items: what the data set lists.
+        read: path to PIL image.
+        transform: PIL image to tensor [3, H, W].
+        augmented: whether `transform` draws random numbers; they then come from the draw's seed.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        read: Callable[[str], Any],
+        transform: Callable[[Any], Tensor],
+        augmented: bool = False,
+    ) -> None:
+        self.items, self.read, self.transform, self.augmented = items, read, transform, augmented
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def paths(self) -> list[str]:
+        """The N pictures' files."""
+        return [item.impath for item in self.items]
+
+    def labels(self) -> Tensor:
+        """Targets [N, C], or class indices [N], as batches have them."""
+        return default_collate([item.label for item in self.items])
+
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        item = self.items[draw.index]
+        try:
+            image = self._view(self.read(item.impath), draw)
+        except PictureError:
+            raise
+        except Exception as error:
+            raise RuntimeError(f"Cannot read picture {item.impath}: {error}") from error
+        return {
+            "img": image,
+            "label": item.label,
+            "domain": item.domain,
+            "index": draw.index,
+            "draw": draw.seed,
+            "impath": item.impath,
+        }
+
+    def _view(self, picture: object, draw: Draw) -> Tensor:
+        if not self.augmented:
+            image = self.transform(picture)  # [3, H, W]
+            return image.flip(-1) if draw.view == FLIPPED else image
+        states = random.getstate(), np.random.get_state()
+        with torch.random.fork_rng(devices=[]):
+            random.seed(draw.seed)
+            np.random.seed(draw.seed)
+            torch.manual_seed(draw.seed)
+            image = self.transform(picture)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        return image

@@ -1,0 +1,84 @@
+"""Captions in the place of images: their views are encoded once, or in every step if too large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from loading.cache.feature_cache import FeatureCache, batches
+from loading.samplers import Draw, EpochPlan
+from modeling.clip.tokenizer import end_positions, tokenize_captions
+from modeling.encoders.features import Views, join
+
+_CHUNK = 256  # captions a forward pass
+_CACHE_BYTES = 2**30  # of views held on the device
+
+
+class TextLoader:
+    """Batches of the views of sentences, in the order of a plan.
+
+    The text tower is frozen, so encoding once gives what encoding in every step would give. It is
+    done when the first batch is asked for.
+
+    Args:
+        sentences: N texts, cut to the whole words that fit.
+        targets: [N, C].
+        encode: token ids [B, 77] to `Views`; called without gradients.
+        plan: yields lists of draws; a draw's index is a sentence.
+        device: where cached views lie.
+        limit: views of more bytes are encoded in every step instead.
+    """
+
+    def __init__(
+        self,
+        sentences: Sequence[str],
+        targets: Tensor,
+        encode: Callable[[Tensor], Views],
+        plan: EpochPlan,
+        device: torch.device,
+        limit: int = _CACHE_BYTES,
+    ) -> None:
+        self.sentences, self.targets = list(sentences), targets
+        self.encode, self.plan, self.device, self.limit = encode, plan, device, limit
+        self.tokens = tokenize_captions(self.sentences)  # [N, 77]
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        if self.cache is None:
+            yield from map(self._encoded, self.plan)
+        else:
+            yield from batches(self.cache, self.plan)
+
+    @cached_property
+    def cache(self) -> FeatureCache | None:
+        """Views of all sentences; None where they would take more than the limit."""
+        probe = self.encode(self.tokens[:1])
+        width = probe.global_features.shape[1]
+        words = 0 if probe.mask is None else int(end_positions(self.tokens).max()) + 1
+        size = len(self.tokens) * (4 + 2 * words) * width  # fp32 global, fp16 local features
+        if size > self.limit:
+            print(f"Encoding in every step: all texts' views would take {size / 2**30:.1f} GiB.")
+            return None
+        # Like lengths together: padding costs as much as words.
+        order = end_positions(self.tokens).argsort()
+        parts = tqdm(order.split(_CHUNK), desc="Encode texts", leave=False)
+        views = join([self.encode(self.tokens[part]) for part in parts])
+        views = views[order.argsort().to(self.device)]
+        return FeatureCache([views], self.targets.to(self.device), self.sentences)
+
+    def _encoded(self, draws: Sequence[Draw]) -> dict[str, Any]:
+        index = torch.tensor([draw.index for draw in draws])
+        return {
+            "views": self.encode(self.tokens[index]),
+            "label": self.targets[index],
+            "index": index,
+            "draw": torch.tensor([draw.seed for draw in draws]),
+            "impath": [self.sentences[draw.index] for draw in draws],
+        }

@@ -1,0 +1,1 @@
+"""Captions as tokens, and their distance from the classes' prompts."""

@@ -1,0 +1,1 @@
+"""CLIP itself: weight files, names of published ones, precision, tokens."""

@@ -1,0 +1,1 @@
+"""Trainable parts behind the encoders."""

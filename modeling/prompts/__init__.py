@@ -1,0 +1,1 @@
+"""Prompts: learnt contexts, sentences for classes, the scale of logits."""

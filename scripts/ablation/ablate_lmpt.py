@@ -1,0 +1,213 @@
+"""LMPT's ablation: what each part is worth, on one table of mean and deviation over seeds."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import torch
+from tqdm import tqdm
+
+import train
+from common.files import write_text
+from evaluation.reports import load_results
+from evaluation.tables import METRICS, summarise
+
+_L, _C = "TRAINER.LMPT.", "TRAINER.COOP."
+# Parts of the embedding loss: without the class-aware margin every class has the same, with gamma 0
+# all classes weigh the same.
+_EQUAL_MARGIN = (_L + "CSE.MARGIN_POWER", 0.0)
+_EQUAL_WEIGHTS = (_L + "CSE.GAMMA", 0.0)
+_PARTS = {
+    "classification loss only": (_L + "LAMBDA", 1.0),
+    "+ embedding loss (one margin, equal weights)": (*_EQUAL_MARGIN, *_EQUAL_WEIGHTS),
+    "+ class-aware margin (equal weights)": _EQUAL_WEIGHTS,
+    "+ re-weighting (one margin)": _EQUAL_MARGIN,
+    "all": (),
+}
+_MARKS = "<!-- table -->\n<!-- end of table -->"  # what stands between them is written here
+_LOSSES = {"DB": "db", "ASL": "asl", "BCE": "bce"}
+
+Row = tuple[str, str, tuple[str, ...]]  # trainer, config file, overrides
+
+
+def _row(trainer: str, config: str, *words: object) -> Row:
+    return trainer, config, tuple(map(str, words))
+
+
+def variants() -> dict[str, dict[str, Row]]:
+    """Sections of the table: title of each row to what it runs."""
+
+    def paper(*words: object) -> Row:
+        return _row("LMPT", "tiny_paper", *words)
+
+    def recommended(*words: object) -> Row:
+        return _row("LMPT", "tiny", *words)
+
+    as_paper = (
+        "TRAINER.LOSS.NAME",
+        "db",
+        _C + "LOGIT_BIAS",
+        "off",
+        "TRAINER.LOSS.DB.VARIANT",
+        "paper",
+    )
+    as_paper += ("OPTIM.LR", 5e-4, "OPTIM.MAX_EPOCH", 30)
+    as_paper += ("TRAINER.SAMPLER", "random", _C + "CTX_INIT", "")
+    return {
+        "References": {
+            "zero-shot CLIP": _row("ZeroshotCLIP", "tiny"),
+            "CoOp, LMPT's paper recipe, shared contexts": _row(
+                "CoOp", "tiny", *as_paper, _C + "CSC", False
+            ),
+            "CoOp, LMPT's paper recipe, class-specific contexts": _row("CoOp", "tiny", *as_paper),
+            "CoOp, recommended recipe, shared contexts": _row("CoOp", "tiny", _C + "CSC", False),
+            "CoOp, recommended recipe": _row("CoOp", "tiny"),
+            "**LMPT, paper recipe**": paper(),
+            "**LMPT, recommended recipe**": recommended(),
+        },
+        "Parts of the loss, paper recipe": {
+            f"{part}, {name}": paper(*words, "TRAINER.LOSS.NAME", loss)
+            for name, loss in _LOSSES.items()
+            for part, words in _PARTS.items()
+            if (part, name) != ("all", "DB")
+        },
+        "Around the paper recipe": {
+            **{f"LAMBDA {value}": paper(_L + "LAMBDA", value) for value in (0.0, 0.3, 0.7)},
+            **{f"N_CTX {n}": paper(_L + "N_CTX", n) for n in (4, 8)},
+            **{f"M_CTX {m}": paper(_L + "M_CTX", m) for m in (0, 8)},
+            **{f"GAMMA {g}": paper(_L + "CSE.GAMMA", g) for g in (0.5, 2.0)},
+            **{f"space: {s}": paper(_L + "CSE.SPACE", s) for s in ("pooled", "text")},
+            "shared contexts": paper(_L + "CSC", False),
+            "preset released_repaired": paper(_L + "PRESET", "released_repaired"),
+            "captions: label sentences": paper("INPUT.CAPTIONS", "labels"),
+            "captions: shuffled among images": paper("INPUT.CAPTIONS", "shuffled"),
+            "learnt offset": paper(_L + "LOGIT_BIAS", "learnt"),
+        },
+        "Around the recommended recipe": {
+            "classification loss only": recommended(_L + "LAMBDA", 1.0),
+            "embedding loss only": recommended(_L + "LAMBDA", 0.0),
+            "one margin": recommended(*_EQUAL_MARGIN),
+            **{f"GAMMA {g}": recommended(_L + "CSE.GAMMA", g) for g in (0.5, 1.0)},
+            **{f"space: {s}": recommended(_L + "CSE.SPACE", s) for s in ("token", "pooled")},
+            "shared contexts": recommended(_L + "CSC", False),
+            **{
+                f"loss: {name}": recommended("TRAINER.LOSS.NAME", loss)
+                for name, loss in _LOSSES.items()
+                if loss != "asl"
+            },
+            "no offset": recommended(_L + "LOGIT_BIAS", "off"),
+            "fixed offset": recommended(_L + "LOGIT_BIAS", "fixed"),
+            "random sampling, 50 epochs": recommended(
+                *("TRAINER.SAMPLER", "random", "OPTIM.MAX_EPOCH", 50)
+            ),
+            "16 random contexts": recommended(_L + "CTX_INIT", "", _L + "M_CTX", 2),
+            "captions: label sentences": recommended("INPUT.CAPTIONS", "labels"),
+            "captions: shuffled among images": recommended("INPUT.CAPTIONS", "shuffled"),
+        },
+    }
+
+
+def run_folder(output: Path, section: str, title: str, seed: int) -> Path:
+    """Where a row's run of one seed lies."""
+    plain = "".join(c if c.isalnum() or c in ".+" else "_" for c in f"{section}/{title}")
+    return output / plain / f"seed{seed}"
+
+
+def run(job: tuple[Row, int, Path, Path, int]) -> None:
+    """One run in this process."""
+    (trainer, config, words), seed, root, output, threads = job
+    torch.set_num_threads(threads)
+    command = ["--root", root, "--trainer", trainer, "--seed", seed, "--output-dir", output]
+    command += ["--dataset-config-file", ROOT / "configs/datasets/shapes_lt.yaml"]
+    command += ["--config-file", ROOT / f"configs/trainers/{trainer}/{config}.yaml", *words]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        cfg = train.build_cfg(train.build_parser().parse_intermixed_args(list(map(str, command))))
+        train.build_trainer(cfg).train()
+
+
+def table(output: Path, seeds: list[int], minutes: float) -> str:
+    """The ablation as markdown."""
+    listed = " ".join(map(str, seeds))
+    lines = [
+        f'    bash scripts/ablation/ablate_lmpt.sh "{listed}"',
+        "",
+        f"{minutes:.0f} minutes on {os.cpu_count()} CPU cores. mAP in percent over all, head, "
+        "medium and tail classes of ShapesLT's test images, mean ± standard deviation over seeds "
+        f"{listed}; tiny CLIP, logit scores, last epoch.",
+        "",
+    ]
+    for section, rows in variants().items():
+        lines += [f"## {section}", "", f"| | {' | '.join(METRICS)} |", "|:--|--:|--:|--:|--:|"]
+        for title in rows:
+            runs = load_results([run_folder(output, section, title, seed) for seed in seeds])
+            lines.append(f"| {title} | {' | '.join(summarise(runs).values())} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def put_between_marks(text: str, path: Path) -> None:
+    """Replace what stands between the marks in a file; prose around them stays."""
+    page = (
+        path.read_text(encoding="utf-8") if path.is_file() else f"# Ablation of LMPT\n\n{_MARKS}\n"
+    )
+    start, end = _MARKS.split("\n")
+    if start not in page or end not in page:
+        raise ValueError(f"{path} has no lines {start} and {end} for the table to stand between.")
+    before, rest = page.split(start, 1)
+    after = rest.split(end, 1)[1]
+    whole = f"{before}{start}\n\n{text}\n{end}{after}"
+    write_text(path, whole)
+
+
+def spent_before(log: Path) -> float:
+    """Minutes of earlier calls, whose runs were kept."""
+    return float(log.read_text()) if log.is_file() else 0.0
+
+
+def jobs(args: argparse.Namespace) -> Iterator[tuple]:
+    """Runs without a results.json."""
+    for section, rows in variants().items():
+        for title, row in rows.items():
+            for seed in args.seeds:
+                output = run_folder(args.output, section, title, seed)
+                if not (output / "results.json").is_file():
+                    yield row, seed, args.root, output, args.threads
+
+
+def main() -> None:
+    """Run what is missing, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    flag = parser.add_argument
+    flag("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    flag("--root", type=Path, default=ROOT / "data", help="folder of the data sets")
+    flag("--output", type=Path, default=ROOT / "output" / "ablation", help="folder of the runs")
+    flag("--table", type=Path, default=ROOT / "docs" / "ablation.md", help="page to write into")
+    flag("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    flag("--threads", type=int, default=1, help="threads a run")
+    args = parser.parse_args()
+    started, waiting = time.time(), list(jobs(args))
+    # Fresh processes: a forked one would inherit PyTorch's thread pools in an unusable state.
+    with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
+        for _ in tqdm(pool.imap_unordered(run, waiting), total=len(waiting), unit="run"):
+            pass
+    log = args.output / "minutes"
+    minutes = spent_before(log) + (time.time() - started) / 60
+    log.write_text(f"{minutes}")
+    text = table(args.output, args.seeds, minutes)
+    put_between_marks(text, args.table)
+    print(f"{text}\nWritten to {args.table}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+# shellcheck shell=bash
+# Sourced by the other scripts: sets PYTHON to an interpreter that has the requirements.
+#
+# usage: source scripts/lib/setup_env.sh REQUIREMENTS_FILE
+#
+# An active virtual or conda environment is used as it is; without one, .venv is made here. A torch
+# that is already there stays as it is: its version is pinned while the rest is installed.
+
+lmpt_root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+
+lmpt_fail() {
+    echo "error: $*" >&2
+    exit 1
+}
+
+lmpt_setup() {
+    local requirements="$lmpt_root/$1" started=$SECONDS prefix="${VIRTUAL_ENV:-${CONDA_PREFIX:-}}"
+    if [[ -n "$prefix" ]]; then
+        PYTHON="$prefix/bin/python"
+        [[ -x "$PYTHON" ]] || lmpt_fail "the active environment $prefix has no bin/python"
+    else
+        PYTHON="$lmpt_root/.venv/bin/python"
+        if [[ ! -x "$PYTHON" ]]; then
+            echo "== Making a virtual environment in $lmpt_root/.venv (torch: some GB, minutes)"
+            lmpt_check_version python3
+            python3 -m venv "$lmpt_root/.venv" ||
+                lmpt_fail "python3 -m venv failed; on Debian and Ubuntu: apt install python3-venv"
+        fi
+    fi
+    lmpt_check_version "$PYTHON"
+    echo "== Environment: $("$PYTHON" -c 'import sys; print(sys.prefix)')"
+
+    local pins
+    pins="$(mktemp)"
+    "$PYTHON" - >"$pins" <<'PY'
+from importlib.metadata import PackageNotFoundError, version
+
+for name in ("torch", "torchvision"):
+    try:
+        print(f"{name}=={version(name)}")
+    except PackageNotFoundError:
+        pass
+PY
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check \
+        --constraint "$pins" --requirement "$requirements" ||
+        lmpt_fail "could not install $requirements (kept as found: $(tr '\n' ' ' <"$pins"))"
+    rm -f "$pins"
+    lmpt_setup_seconds=$((SECONDS - started))
+    echo "== Requirements are there (${lmpt_setup_seconds} s)"
+}
+
+lmpt_check_version() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
+        lmpt_fail "Python 3.10 or newer is needed, $1 is $("$1" --version 2>&1)"
+}
+
+lmpt_setup "$1"

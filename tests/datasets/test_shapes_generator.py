@@ -1,0 +1,162 @@
+"""ShapesLT meets its counts exactly, in VOC-LT's layout, the same on every machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.shapes.generator import (
+    SCENES,
+    STAMP,
+    ShapesSpec,
+    _scene_affinity,
+    _sharing,
+    assign_labels,
+    ensure_generated,
+)
+from datasets.shapes.glyphs import SHAPE_NAMES
+from datasets.shapes.renderer import SIDE
+
+VOC_LT = [6, 34, 8, 14, 154, 17, 249, 29, 479, 4, 240, 48, 11, 20, 775, 100, 5, 82, 7, 64]
+SMALL = ShapesSpec(
+    train_images=30,
+    train_counts=(*range(1, 11), 1, *(1,) * 9),
+    test_images=20,
+    test_counts=(2,) * 20,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return ensure_generated(tmp_path_factory.mktemp("data"), SMALL)
+
+
+def read_rows(path):
+    rows = [line.split(" ") for line in path.read_text().splitlines()]
+    return {row[0]: [int(value) for value in row[1:]] for row in rows}
+
+
+def count_classes(rows):
+    counter = Counter(class_id for row in rows for class_id in row)
+    return [counter[class_id] for class_id in range(len(SHAPE_NAMES))]
+
+
+def test_the_data_set_has_the_profile_of_voc_lt():
+    spec = ShapesSpec()
+    assert list(spec.train_counts) == VOC_LT
+    assert (spec.train_images, sum(VOC_LT)) == (1142, 2346)
+    assert spec.test_images >= 1000 and min(spec.test_counts) >= 100
+
+
+@pytest.mark.parametrize("counts, images", [(VOC_LT, 1142), ([115] * 20, 1100), ([3] * 20, 15)])
+def test_assignment_meets_every_count_with_distinct_classes(counts, images):
+    rows = assign_labels(counts, images, random.Random(0))
+    assert len(rows) == images
+    assert count_classes(rows) == counts
+    assert all(1 <= len(row) <= 4 and len(set(row)) == len(row) for row in rows)
+
+
+def test_classes_of_one_scene_share_pictures_more_often_than_others():
+    rows = assign_labels([115] * 20, 1100, random.Random(0))
+    together = np.zeros((20, 20))
+    for row in rows:
+        for class_id in row:
+            together[class_id, row] += 1
+    affinity = np.array(_scene_affinity())
+    off_diagonal = ~np.eye(20, dtype=bool)
+    related, strange = (together[(affinity > 0) & off_diagonal], together[affinity == 0])
+    assert related.mean() > 3 * strange.mean()
+    assert strange.sum() > 0
+
+
+def test_every_class_belongs_to_a_scene():
+    assert {name for scene in SCENES for name in scene} == set(SHAPE_NAMES)
+
+
+@pytest.mark.parametrize("counts, images", [([9] * 20, 20), ([1] * 20, 30), ([11, 5], 10)])
+def test_impossible_counts_are_refused(counts, images):
+    with pytest.raises(ValueError, match="cannot show class counts"):
+        assign_labels(counts, images, random.Random(0))
+
+
+def test_files_have_the_layout_of_voc_lt(folder):
+    labels = (folder / "shapes_labels.txt").read_text().splitlines()
+    assert labels == [f"{name} {index}" for index, name in enumerate(SHAPE_NAMES)]
+    train, test = (read_rows(folder / f"shapes_lt_{split}.txt") for split in ("train", "test"))
+    assert count_classes(train.values()) == list(SMALL.train_counts)
+    assert count_classes(test.values()) == list(SMALL.test_counts)
+    captions = (folder / "shapes_lt_captions.txt").read_text().splitlines()
+    assert [line.split(" ", 1)[0] for line in captions] == list(train)
+    assert all(line.endswith(".") for line in captions)
+    for path in (*train, *test):
+        with Image.open(folder / path) as image:
+            assert (image.format, image.size, image.mode) == ("JPEG", (SIDE, SIDE), "RGB")
+
+
+def test_generation_is_reproducible_and_depends_on_the_seed(folder, tmp_path):
+    again = ensure_generated(tmp_path / "again", SMALL)
+    other = ensure_generated(tmp_path / "other", replace(SMALL, seed=7))
+    names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    assert len(names) == 30 + 20 + 5
+    assert all((folder / name).read_bytes() == (again / name).read_bytes() for name in names)
+    assert any((folder / name).read_bytes() != (other / name).read_bytes() for name in names)
+
+
+def test_a_fresh_folder_is_kept_and_a_stale_one_rebuilt(tmp_path):
+    folder = ensure_generated(tmp_path, SMALL)
+    image = next((folder / "images").iterdir())
+    before = image.stat().st_mtime_ns, image.stat().st_ino
+    ensure_generated(tmp_path, SMALL)
+    assert (image.stat().st_mtime_ns, image.stat().st_ino) == before
+    (folder / STAMP).write_text("an older version\n")
+    ensure_generated(tmp_path, SMALL)
+    assert (folder / STAMP).read_text() == SMALL.stamp()
+    assert [path.name for path in tmp_path.iterdir()] == ["shapes_lt"]
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
+    (tmp_path / "shapes_lt").mkdir()
+    (tmp_path / "shapes_lt" / "mine.txt").write_text("keep")
+    with pytest.raises(FileExistsError, match="was not generated here"):
+        ensure_generated(tmp_path, SMALL)
+    assert (tmp_path / "shapes_lt" / "mine.txt").read_text() == "keep"
+    assert [path.name for path in tmp_path.iterdir()] == ["shapes_lt"]
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("disk full")
+
+    monkeypatch.setattr("datasets.shapes.generator.render", fail)
+    with pytest.raises(RuntimeError, match="disk full"):
+        ensure_generated(tmp_path, SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_may_generate_at_once(tmp_path):
+    context = multiprocessing.get_context("fork")
+    runs = [context.Process(target=ensure_generated, args=(tmp_path, SMALL)) for _ in range(2)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join(60)
+    assert [run.exitcode for run in runs] == [0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["shapes_lt"]
+
+
+def test_what_a_killed_process_has_drawn_is_removed_unless_somebody_draws(tmp_path):
+    ensure_generated(tmp_path, SMALL)
+    left = tmp_path / ".shapes_lt-k1lled_" / "shapes_lt"
+    left.mkdir(parents=True)
+    with _sharing(tmp_path) as held:
+        assert held
+        ensure_generated(tmp_path, SMALL)
+        assert left.is_dir()
+    ensure_generated(tmp_path, SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["shapes_lt"]

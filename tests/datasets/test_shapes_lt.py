@@ -1,0 +1,58 @@
+"""The registered ShapesLT: drawn on first use, then an ordinary long-tailed set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from datasets import shapes_lt
+from datasets.base import long_tail_dataset as longtail
+from datasets.shapes.generator import ShapesSpec
+from datasets.shapes.glyphs import SHAPE_NAMES
+from datasets.shapes_lt import ShapesLT
+
+SMALL = ShapesSpec(
+    train_images=30, train_counts=(24, 2, *(1,) * 18), test_images=20, test_counts=(2,) * 20
+)
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    from dassl.config import get_cfg_default  # there once `datasets` is imported
+
+    cfg = get_cfg_default()
+    longtail.extend_cfg(cfg)
+    cfg.DATASET.NAME = "ShapesLT"
+    cfg.DATASET.ROOT = str(tmp_path / "not" / "yet" / "there")
+    return cfg
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(shapes_lt, "SPEC", SMALL)
+
+
+def test_drawn_on_first_use_and_read_as_a_long_tailed_set(cfg, small):
+    data = ShapesLT(cfg)
+    assert data.classnames == list(SHAPE_NAMES)
+    assert data.class_counts.tolist() == list(SMALL.train_counts)
+    assert (len(data.train_x), len(data.test)) == (30, 20)
+    np.testing.assert_array_equal(sum(item.label for item in data.test), SMALL.test_counts)
+    assert all(len(texts) == 1 for texts in data.captions)
+
+
+def test_a_second_use_draws_nothing(cfg, small, monkeypatch):
+    ShapesLT(cfg)
+    monkeypatch.setattr("datasets.shapes.generator.generate", None)
+    assert len(ShapesLT(cfg).train_x) == 30
+
+
+def test_dassl_finds_it_by_its_name(cfg, small):
+    from dassl.data.datasets import build_dataset
+
+    assert isinstance(build_dataset(cfg), ShapesLT)
+
+
+def test_groups_of_the_full_set_are_those_of_voc_lt():
+    groups = [longtail.group_of(count) for count in shapes_lt.SPEC.train_counts]
+    assert [groups.count(name) for name in ("head", "medium", "tail")] == [6, 6, 8]

@@ -1,0 +1,138 @@
+"""Every kind of file that a user names, with its public reader and the errors that it documents."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from common.config_values import flatten, override, paired
+from common.npz_files import read_npz
+from common.run_lock import run_lock
+from common.yaml_files import read_with_bases
+from compat.bootstrap import ensure_dassl
+
+ensure_dassl()
+
+import dassl
+
+from compat.checkpoint_reader import load_checkpoint
+from configuration import default_cfg
+from datasets.base.partial_labels import shared_known_labels
+from datasets.files.captions import read_captions
+from datasets.files.class_freq import read_class_freq
+from datasets.files.list_files import DataFileError, read_labels, read_list
+from datasets.texts.caption_labeler import read_synonyms
+from evaluation.reports import load_results
+from loading.cache.feature_files import CannotStoreError, FeatureFile
+from loading.images import PictureError, read_picture
+from modeling.clip.weight_files import read_state_dict
+from modeling.encoders.features import Views
+from modeling.prompts.class_prompts import read_descriptions, read_templates
+from scripts.data.unpack_archive import ArchiveError, unpack
+from scripts.data.voc_annotations import YEAR_FOLDER, entries_from_annotations
+
+PATHS = [f"images/{i}.jpg" for i in range(8)]
+CLASSES = ["cat", "dog", "traffic light"]
+VIEWS, IMAGES, WIDTH = 2, 8, 4
+_CFG = default_cfg()
+_DEFAULTS = dict(flatten(_CFG))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How a kind of file is read.
+
+    Attributes:
+        file: its place in a folder.
+        read: the public function, given the file's path.
+        errors: what it may raise, beside OSError.
+        named: whether errors must name the file; words of the command line are in none.
+    """
+
+    file: str
+    read: Callable[[Path], object]
+    errors: tuple[type[Exception], ...] = (ValueError,)
+    named: bool = True
+
+
+def cache_in(folder: Path) -> FeatureFile:
+    """The file of features whose damaged versions are read."""
+    return FeatureFile(folder, "Set", {"files": "abc"}, VIEWS, IMAGES)
+
+
+def fill(put: Callable[[int, int, Views], None]) -> None:
+    """Features for that file."""
+    for view in range(VIEWS):
+        put(view, 0, Views(torch.ones(IMAGES, WIDTH), None, None))
+
+
+def _read_cache(path: Path) -> None:
+    found = cache_in(path.parent).read(torch.device("cpu"))
+    if found is not None and not bool((found.global_features == 1).all()):
+        raise AssertionError("damaged features were served")
+
+
+def _make_cache(path: Path) -> object:
+    return cache_in(path.parent).make(fill, torch.device("cpu"))
+
+
+def _hold(folder: Path) -> None:
+    with run_lock(folder):
+        pass
+
+
+def _resume(path: Path) -> object:
+    from dassl.utils import resume_from_checkpoint
+
+    return resume_from_checkpoint(str(path.parent), torch.nn.Linear(2, 2))
+
+
+def _override(path: Path) -> Any:  # noqa: ANN401
+    words = path.read_bytes().decode("utf-8", "replace").split("\n")
+    return override(_CFG.clone(), paired(words, _DEFAULTS), _DEFAULTS, str(path))
+
+
+_CACHE = cache_in(Path()).path.name
+READERS = {
+    "yaml": Reader("my.yaml", read_with_bases),
+    "override": Reader("words.txt", _override, named=False),
+    "checkpoint": Reader(
+        "model.pth.tar-3", lambda p: load_checkpoint(str(p)), (ValueError, pickle.UnpicklingError)
+    ),
+    "pointer": Reader("checkpoint", _resume, (ValueError, pickle.UnpicklingError)),
+    "weights": Reader("clip.pt", read_state_dict),
+    "safetensors": Reader("clip.safetensors", read_state_dict),
+    "list": Reader("list.txt", lambda p: read_list(p, 80), (DataFileError,)),
+    "labels": Reader("labels.txt", read_labels, (DataFileError,)),
+    "captions": Reader("captions.txt", read_captions, (DataFileError,)),
+    "captions json": Reader("captions.json", read_captions, (DataFileError,)),
+    "synonyms": Reader("synonyms.txt", lambda p: read_synonyms(p, CLASSES), (DataFileError,)),
+    "counts": Reader("class_freq.pkl", read_class_freq, (DataFileError,)),
+    "mask": Reader("mask.npz", lambda p: shared_known_labels(p, PATHS, PATHS, 3, 0.5, 1)),
+    "scores": Reader("scores.npz", lambda p: read_npz(p, ("scores", "targets", "paths"))),
+    "result": Reader("results.json", lambda p: load_results(p.parent)),
+    "templates": Reader("templates.txt", read_templates),
+    "descriptions": Reader("words.json", lambda p: read_descriptions(p, CLASSES)),
+    "picture": Reader("picture.jpg", read_picture, (PictureError,)),
+    "archive": Reader(
+        "archive", lambda p: unpack(p, p.parent / "unpacked", lambda _: True), (ArchiveError,)
+    ),
+    "annotation": Reader(
+        f"{YEAR_FOLDER}/Annotations/1.xml",
+        lambda p: entries_from_annotations(p.parents[3], CLASSES),
+        (DataFileError,),
+    ),
+    "cache": Reader(_CACHE, _read_cache),
+    "unfinished cache": Reader(
+        _CACHE.replace(".safetensors", ".part"), _make_cache, (CannotStoreError,)
+    ),
+    "lock": Reader("run/.lock", lambda p: _hold(p.parent)),
+    "owner": Reader("run/.owner.json", lambda p: _hold(p.parent)),
+}
+if Path(dassl.__file__).parent.parent.name != "compat":
+    del READERS["pointer"]  # stock Dassl opens this file itself

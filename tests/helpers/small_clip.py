@@ -1,0 +1,30 @@
+"""Random CLIPs of both towers, small enough for tests; the real architecture throughout."""
+
+from __future__ import annotations
+
+import importlib
+
+import torch
+from torch import nn
+
+from modeling.clip.loader import import_clip
+
+TOWERS = ("ViT", "RN")
+RESOLUTION = {"ViT": 32, "RN": 64}
+
+
+def random_clip(
+    tower: str = "ViT", seed: int = 0, embed_dim: int = 32, layers: int = 2
+) -> nn.Module:
+    """An fp32 `clip.model.CLIP` whose weights fp16 holds exactly, as OpenAI's files have them."""
+    import_clip()
+    model = importlib.import_module("clip.model")
+    vision = {"ViT": (32, 2, 64, 8), "RN": (64, (1, 1, 1, 1), 8, None)}[tower]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        clip_model = model.CLIP(embed_dim, *vision, 77, 49408, 64, 1, layers)
+        for name, parameter in clip_model.named_parameters():
+            parameter.data = parameter.data.half().float()
+            if name.startswith("transformer"):
+                parameter.data = (parameter.data * 4).half().float()  # texts that differ
+    return clip_model.requires_grad_(False).eval()

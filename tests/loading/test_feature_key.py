@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from torch import nn
+from torchvision.transforms import v2
+
+from loading.cache.feature_key import encoder_key, pictures_key, weights_digest
+from loading.transforms import Cutout, fixed_transform
+from modeling.encoders.dense_image_encoder import DenseImageEncoder
+from modeling.encoders.image_encoder import ImageEncoder
+from tests.helpers.small_clip import random_clip
+from tests.helpers.small_pictures import read, write_pictures
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return [picture.impath for picture in write_pictures(tmp_path)]
+
+
+def transform(side=32, resize="squash", mode="bicubic", mean=0.5):
+    return fixed_transform((side, side), resize, mode, [mean] * 3, [0.25] * 3)
+
+
+class TestEncoderKey:
+    def key(self, encoder=None, precision="fp32", device=CPU):
+        return encoder_key(encoder or ImageEncoder(random_clip()), precision, device)
+
+    @pytest.mark.parametrize("kind", [ImageEncoder, DenseImageEncoder])
+    def test_the_same_encoder_has_the_same_key(self, kind, tower):
+        first, second = (self.key(kind(random_clip(tower))) for _ in range(2))
+        assert first == second and all(isinstance(word, str) for word in first.values())
+
+    def test_every_weight_counts(self):
+        expected = self.key()
+        for name in ("visual.conv1.weight", "visual.ln_post.bias"):
+            clip_model = random_clip()
+            clip_model.get_parameter(name).data.flatten()[-1] += 1e-3
+            assert self.key(ImageEncoder(clip_model)) != expected
+
+    def test_kind_options_precision_and_device_count(self):
+        keys = [
+            self.key(),
+            self.key(DenseImageEncoder(random_clip())),
+            self.key(DenseImageEncoder(random_clip(), vit="last")),
+            self.key(precision="amp"),
+            self.key(device=torch.device("cuda")),
+        ]
+        assert len({tuple(key.items()) for key in keys}) == len(keys)
+
+    def test_the_source_of_its_classes_counts(self, tmp_path, monkeypatch):
+        source = "from torch import nn\nclass Encoder(nn.Module):\n    shift = {}\n"
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "an_encoder.py").write_text(source.format(1))
+        import an_encoder
+
+        before = self.key(an_encoder.Encoder())
+        assert before == self.key(an_encoder.Encoder())
+        (tmp_path / "an_encoder.py").write_text(source.format(2))
+        assert before != self.key(an_encoder.Encoder())
+
+    def test_digests_tell_types_and_shapes_apart(self):
+        def digest(weight):
+            module = nn.Module()
+            module.register_buffer("weight", weight)
+            return weights_digest(module)
+
+        zeros = [
+            torch.zeros(4),
+            torch.zeros(2, 2),
+            torch.zeros(8, dtype=torch.float16),
+            torch.zeros(()),
+            torch.zeros(4, dtype=torch.bfloat16),
+        ]
+        assert len({digest(weight) for weight in zeros}) == len(zeros)
+        assert digest(torch.zeros(4)) == digest(torch.zeros(4))
+
+
+class TestPicturesKey:
+    def test_the_same_pictures_have_the_same_key(self, paths):
+        assert pictures_key(paths, read, transform()) == pictures_key(paths, read, transform())
+
+    def test_relative_paths_mean_the_same(self, paths, monkeypatch):
+        monkeypatch.chdir(os.path.dirname(paths[0]))
+        relative = [os.path.basename(path) for path in paths]
+        assert pictures_key(relative, read, None) == pictures_key(paths, read, None)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"side": 24},
+            {"resize": "crop"},
+            {"mode": "bilinear"},
+            {"mean": 0.4},
+        ],
+    )
+    def test_every_part_of_the_transform_counts(self, paths, change):
+        changed = pictures_key(paths, read, transform(**change))
+        assert changed != pictures_key(paths, read, transform())
+
+    def test_options_that_repr_does_not_show_count(self, paths):
+        small, large = (v2.Compose([Cutout(1, side)]) for side in (8, 9))
+        assert repr(small) == repr(large)
+        assert pictures_key(paths, read, small) != pictures_key(paths, read, large)
+
+    def test_what_has_no_words_is_never_taken_for_another(self, paths):
+        one, other = (v2.Compose([v2.Lambda(lambda x, k=k: x + k)]) for k in (1, 2))
+        first = {**pictures_key(paths, read, one)}
+        one.opaque, other.opaque = object(), object()
+        assert first != pictures_key(paths, read, one) != pictures_key(paths, read, other)
+
+    def test_order_size_time_and_presence_count(self, paths):
+        key = pictures_key(paths, read, None)
+        assert key != pictures_key(paths[::-1], read, None)
+        assert key != pictures_key(paths[:-1], read, None)
+        status = os.stat(paths[3])
+        os.utime(paths[3], ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+        touched = pictures_key(paths, read, None)
+        with open(paths[3], "ab") as file:
+            file.write(b"more")
+        os.utime(paths[3], ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+        longer = pictures_key(paths, read, None)
+        os.unlink(paths[3])
+        gone = pictures_key(paths, read, None)
+        assert len({k["files"] for k in (key, touched, longer, gone)}) == 4
+
+    def test_the_source_of_the_reader_counts(self, paths, tmp_path, monkeypatch):
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "a_reader.py").write_text("def read(path):\n    return path\n")
+        import a_reader
+
+        before = pictures_key(paths, a_reader.read, None)
+        assert before != pictures_key(paths, read, None)
+        (tmp_path / "a_reader.py").write_text("def read(path):\n    return path[1:]\n")
+        assert before != pictures_key(paths, a_reader.read, None)

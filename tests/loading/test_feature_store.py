@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from loading.cache import feature_files
+from loading.cache.feature_store import FeatureStore, cache_folder, in_memory
+from modeling.encoders.features import Views
+from tests.loading.test_feature_files import CPU, KEY, N, V, features, fill, refuse, same
+
+
+class Encoders:
+    """Gives an encoder, and counts how often it is asked for."""
+
+    def __init__(self):
+        self.encoder, self.asked = nn.Linear(2, 2), 0
+
+    def __call__(self):
+        self.asked += 1
+        return self.encoder
+
+
+@pytest.fixture
+def encoders():
+    return Encoders()
+
+
+@pytest.fixture
+def store(tmp_path, encoders):
+    return lambda name="ViT-B/16": FeatureStore(
+        tmp_path / "cache", "Set", name, encoders, "fp32", CPU
+    )
+
+
+def ask(store, fill, split="train"):
+    return store.features(split, V, N, KEY, fill)
+
+
+def test_the_second_run_loads_what_the_first_encoded(store, capsys):
+    first, second = ask(store(), fill), ask(store(), refuse)
+    assert same(first, second)
+    lines = capsys.readouterr().out.splitlines()
+    path = r"\S+/cache/Set-train-ViT-B-16-[0-9a-f]{16}\.safetensors"
+    assert re.fullmatch(rf"Encoded 7 train images x 2 views in \d+\.\d\d s -> {path}", lines[0])
+    assert re.fullmatch(rf"Loaded 7 train images x 2 views in \d+\.\d\d s from {path}", lines[1])
+
+
+def test_a_weight_file_is_called_by_its_name_alone(store, tmp_path):
+    (tmp_path / "mine.v2.pt").touch()
+    ask(store(str(tmp_path / "mine.v2.pt")), fill)
+    (path,) = (tmp_path / "cache").iterdir()
+    assert path.name.startswith("Set-train-mine.v2-")
+
+
+def test_splits_and_encoders_have_files_of_their_own(store, encoders, capsys):
+    ask(store(), fill)
+    ask(store(), fill, "test")
+    encoders.encoder.weight.data[0, 0] += 1
+    ask(store(), fill)
+    assert capsys.readouterr().out.count("Encoded") == 3
+    assert len(list(store().folder.iterdir())) == 3
+
+
+def test_the_encoder_is_asked_for_once_and_when_needed(store, encoders):
+    made = store()
+    assert encoders.asked == 0
+    ask(made, fill), ask(made, fill, "test")
+    assert encoders.asked == 1
+
+
+def test_a_folder_that_cannot_be_written_is_reported_once(tmp_path, encoders, capsys):
+    (tmp_path / "file").touch()
+    store = FeatureStore(tmp_path / "file", "Set", "tiny", encoders, "fp32", CPU)
+    for split in ("train", "test"):
+        found = ask(store, fill, split)
+        assert torch.equal(found.global_features, features().global_features)
+    told = capsys.readouterr().out
+    assert told.count("not kept for later runs") == 1
+    assert told.count("Encoded 7") == 2 and "->" not in told
+
+
+def test_a_disk_that_fills_up_while_encoding_costs_only_time(store, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(feature_files._Writer, "put", full)
+    assert torch.equal(ask(store(), fill).global_features, features().global_features)
+    assert "No space left" in capsys.readouterr().out
+
+
+def test_in_memory_holds_what_a_file_would(store):
+    assert same(in_memory("train", V, N, fill, CPU), ask(store(), fill))
+
+
+def test_one_view_is_spelled_as_one(capsys):
+    in_memory("test", 1, 3, lambda put: put(0, 0, Views(torch.zeros(3, 2))), CPU)
+    assert "Encoded 3 test images x 1 view in" in capsys.readouterr().out
+
+
+def test_the_folder_follows_the_users_wishes(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
+    assert cache_folder() == Path("/elsewhere/lmpt")
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert cache_folder() == Path.home() / ".cache" / "lmpt"
+    assert cache_folder("~/mine") == Path.home() / "mine"

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision.transforms import Compose, RandomResizedCrop, ToTensor
+
+from loading.samplers import (
+    FLIPPED,
+    ClassAwarePlan,
+    Draw,
+    EpochPlan,
+    EveryView,
+    ImageDataset,
+    InOrder,
+    make_plan,
+)
+from loading.transforms import fixed_transform
+from tests.helpers.small_pictures import SIZE, Picture, read, write_pictures
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    return write_pictures(tmp_path)
+
+
+class TestEpochPlan:
+    def test_every_image_once_and_the_last_batch_kept(self):
+        plan = EpochPlan(SIZE, 4, seed=1)
+        batches = list(plan)
+        assert [len(batch) for batch in batches] == [4, 4, 3] and len(plan) == 3
+        assert sorted(draw.index for batch in batches for draw in batch) == list(range(SIZE))
+
+    def test_depends_on_seed_and_epoch_alone(self):
+        def draws(seed, epoch):
+            plan = EpochPlan(50, 8, seed, flip=0.5)
+            plan.epoch = epoch
+            return [draw for batch in plan for draw in batch]
+
+        first = draws(1, 2)
+        torch.rand(3), np.random.rand(3)
+        assert first == draws(1, 2)
+        assert first != draws(1, 3) and first != draws(2, 2) and draws(1, 2) != draws(2, 1)
+
+    def test_flips_half_of_the_images(self):
+        def flipped(flip):
+            plan = EpochPlan(10_000, 100, 0, flip)
+            return np.mean([draw.view for batch in plan for draw in batch])
+
+        assert abs(flipped(0.5) - 0.5) < 0.02
+        assert flipped(0.0) == 0
+
+    @pytest.mark.parametrize("sampler", ["random", "class_aware"])
+    def test_draws_among_the_cached_views(self, sampler):
+        labels = [np.eye(2, dtype=np.float32)[i % 2] for i in range(4000)]
+        plan = make_plan(sampler, labels, 100, seed=1, flip=0.5, views=4)
+        seen = np.bincount([draw.view for batch in plan for draw in batch], minlength=4)
+        assert len(seen) == 4 and (abs(seen / plan.size - 0.25) < 0.05).all()
+
+
+class TestClassAwarePlan:
+    LABELS = [np.eye(3, dtype=np.float32)[0]] * 80 + [np.array([1, 1, 0], np.float32)] * 8
+    LABELS += [np.array([0, 0, 1], np.float32)] * 2
+
+    def shown(self, epoch=0):
+        plan = make_plan("class_aware", self.LABELS, 10, seed=1, flip=0.5)
+        plan.epoch = epoch
+        return plan, [draw.index for batch in plan for draw in batch]
+
+    def test_length_and_balance_are_the_papers(self):
+        plan, shown = self.shown()
+        assert len(shown) == plan.size == 88 * 3 // 4 and len(plan) == 7
+        visits = np.array([[(np.array(self.LABELS)[i] == 1) for i in shown]]).sum(axis=(0, 1))
+        assert abs(visits[2] - len(shown) / 3) <= 3  # two images carry a third of the epoch
+        assert len({i for i in shown if i < 80}) == sum(i < 80 for i in shown)  # none twice
+
+    def test_repeats_by_epoch_and_differs_between_them(self):
+        assert self.shown(2)[1] == self.shown(2)[1] != self.shown(3)[1]
+
+    def test_classes_without_images_are_passed_over(self):
+        plan = ClassAwarePlan([np.array([1, 0], np.float32)] * 8, 4, 0)
+        assert {draw.index for batch in plan for draw in batch} <= set(range(8))
+
+    def test_images_without_any_class_are_refused(self):
+        with pytest.raises(ValueError, match="no training image has one.*set it to random"):
+            ClassAwarePlan([np.zeros(2, np.float32)] * 8, 4, 0)
+
+    def test_unknown_samplers_are_refused(self):
+        with pytest.raises(ValueError, match="random, class_aware, got 'even'"):
+            make_plan("even", self.LABELS, 4, 0, 0.0)
+
+
+class TestEveryView:
+    def test_every_image_in_order_once_a_view(self):
+        plan = EveryView(SIZE, 4, views=3)
+        batches = list(plan)
+        assert len(batches) == len(plan) == 9
+        shown = [(draw.view, draw.index) for batch in batches for draw in batch]
+        assert shown == [(view, i) for view in range(3) for i in range(SIZE)]
+
+    def test_views_do_not_depend_on_how_many_there_are(self):
+        first, more = (
+            {(d.view, d.index): d.seed for batch in EveryView(SIZE, size, views) for d in batch}
+            for size, views in ((4, 2), (5, 3))
+        )
+        assert len(set(more.values())) == 3 * SIZE
+        assert all(more[key] == seed for key, seed in first.items())
+
+
+class TestImageDataset:
+    def test_flipped_view_is_the_mirrored_picture(self, pictures):
+        transform = fixed_transform((32, 32), "squash", "bicubic", None, None)
+        images = ImageDataset(pictures, read, transform)
+        mirrored = transform(read(pictures[3].impath).transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+        shown = images[Draw(3, FLIPPED)]
+        assert (shown["img"] - mirrored).abs().max() <= 1 / 255 + 1e-6
+        assert shown["index"] == 3 and np.array_equal(shown["label"], pictures[3].label)
+
+    def test_augmentation_follows_the_draws_seed(self, pictures):
+        transform = Compose([RandomResizedCrop(16), ToTensor()])
+        images = ImageDataset(pictures, read, transform, augmented=True)
+        torch.manual_seed(0)
+        before = torch.rand(1)
+        torch.manual_seed(0)
+        first = images[Draw(0, seed=5)]["img"]
+        assert torch.equal(torch.rand(1), before)
+        assert torch.equal(first, images[Draw(0, seed=5)]["img"])
+        assert not torch.equal(first, images[Draw(0, seed=6)]["img"])
+
+    def test_labels_and_paths_are_those_of_its_batches(self, pictures):
+        images = ImageDataset(pictures, read, ToTensor())
+        batch = next(iter(DataLoader(images, batch_sampler=InOrder(SIZE, SIZE))))
+        assert torch.equal(images.labels(), batch["label"]) and images.paths() == batch["impath"]
+        singles = ImageDataset([Picture("a.png", 3), Picture("b.png", 1)], read, ToTensor())
+        assert torch.equal(singles.labels(), torch.tensor([3, 1]))
+
+    def test_a_broken_picture_is_named(self, pictures):
+        with open(pictures[2].impath, "wb") as file:
+            file.write(b"not a picture")
+        images = ImageDataset(pictures, read, ToTensor())
+        with pytest.raises(RuntimeError, match="2.png"):
+            images[Draw(2)]
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop"])
+def test_fixed_transform_keeps_or_crops_the_borders(resize):
+    picture = np.zeros((40, 80, 3), dtype=np.uint8)
+    picture[:, :5] = 255  # a bright left edge
+    image = fixed_transform((32, 32), resize, "bicubic", None, None)(Image.fromarray(picture))
+    assert image.shape == (3, 32, 32)
+    assert bool(image[:, :, 0].mean() > 0.5) is (resize == "squash")
+
+
+def test_fixed_transform_normalises():
+    grey = Image.fromarray(np.full((8, 8, 3), 51, dtype=np.uint8))
+    image = fixed_transform((4, 4), "squash", "bicubic", [0.1, 0.2, 0.3], [0.5, 0.5, 0.5])(grey)
+    assert torch.allclose(image[:, 0, 0], torch.tensor([0.2, 0.0, -0.2]), atol=1e-6)
+
+
+@pytest.mark.parametrize(("resize", "mode"), [("stretch", "bicubic"), ("squash", "cubic")])
+def test_unknown_transforms_are_refused(resize, mode):
+    with pytest.raises(ValueError, match="must be one of"):
+        fixed_transform((4, 4), resize, mode, None, None)

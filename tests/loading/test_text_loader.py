@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from loading.samplers import EpochPlan
+from loading.text_loader import TextLoader
+from modeling.clip.tokenizer import tokenize_captions
+from modeling.encoders.features import Views, join
+from modeling.encoders.text_encoder import TextEncoder
+
+SENTENCES = [
+    "a cat",
+    "a dog and two cats on a very long red sofa",
+    "traffic lights in the rain",
+    "tv",
+    "a dog",
+]
+TARGETS = torch.eye(5)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def encode(vit):
+    return TextEncoder(vit).encode_views
+
+
+def loader(encode, limit):
+    return TextLoader(SENTENCES, TARGETS, encode, EpochPlan(5, 2, seed=0), CPU, limit)
+
+
+def test_cached_views_are_those_of_encoding_in_every_step(encode, capsys):
+    cached, live = loader(encode, 2**30), loader(encode, 0)
+    assert cached.cache is not None and live.cache is None
+    assert "Encoding in every step" in capsys.readouterr().out
+    assert len(cached) == len(live) == 3
+    for one, two in zip(cached, live, strict=True):
+        assert torch.equal(one["index"], two["index"])
+        assert torch.equal(one["label"], two["label"])
+        assert one["impath"] == two["impath"]
+        ours, theirs = one["views"], two["views"]
+        torch.testing.assert_close(ours.global_features, theirs.global_features)
+        width = theirs.mask.shape[1]
+        assert torch.equal(ours.mask[:, :width], theirs.mask)
+        assert not ours.mask[:, width:].any()
+        kept = theirs.mask[..., None]
+        torch.testing.assert_close(  # local features are cached in fp16
+            ours.local_features[:, :width] * kept, theirs.local_features * kept, atol=1e-3, rtol=0
+        )
+
+
+def test_a_batch_holds_the_views_of_its_sentences(encode):
+    for batch in loader(encode, 2**30):
+        for row, index in enumerate(batch["index"].tolist()):
+            alone = encode(tokenize_captions([SENTENCES[index]]))
+            torch.testing.assert_close(
+                batch["views"].global_features[row], alone.global_features[0], atol=1e-5, rtol=0
+            )
+            assert batch["label"][row, index] == 1
+
+
+def test_global_features_alone_need_no_regions(encode):
+    def globally(tokens):
+        return Views(encode(tokens).global_features)
+
+    for batch in loader(globally, 2**30):
+        assert batch["views"].local_features is None and batch["views"].mask is None
+
+
+def test_join_pads_captions_and_not_images():
+    captions = [Views(torch.ones(1, 4), torch.ones(1, r, 4), torch.ones(1, r) > 0) for r in (2, 5)]
+    both = join(captions)
+    assert both.local_features.shape == (2, 5, 4) and both.mask.sum(dim=1).tolist() == [2, 5]
+    images = [Views(torch.ones(2, 4), torch.ones(2, 9, 4)) for _ in range(3)]
+    assert join(images).local_features.shape == (6, 9, 4) and join(images).mask is None

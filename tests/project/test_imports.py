@@ -1,0 +1,104 @@
+"""Who may import whom: arrows never turn back."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = (
+    "common",
+    "configuration",
+    "compat",
+    "datasets",
+    "evaluation",
+    "loading",
+    "losses",
+    "modeling",
+    "scripts",
+    "tests",
+    "train",
+    "trainers",
+)
+MAY_IMPORT = {  # beside the standard library and packages that are not listed as heavy
+    "common": {"common"},
+    "losses": {"common", "losses"},
+    "modeling": {"common", "modeling"},
+    "loading": {"common", "loading", "modeling"},
+    "evaluation": {"common", "evaluation", "compat", "dassl"},
+    "datasets": {"common", "datasets", "compat", "dassl"},
+    "trainers": {
+        *("common", "compat", "dassl", "evaluation", "loading", "losses", "modeling", "trainers")
+    },
+    "compat": {"common", "compat", "dassl"},
+}
+HEAVY = {"matplotlib", "sklearn", "transformers", "nltk", "pandas"}
+
+
+def imported(path: Path) -> list[tuple[str, bool]]:
+    """Modules that a file imports, and whether it does so at module level."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nested = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for node in ast.walk(function)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module]
+        else:
+            continue
+        found += [(name, id(node) not in nested) for name in names]
+    return found
+
+
+def files(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_arrows_never_turn_back(package):
+    assert files(package)
+    for path in files(package):
+        for name, _ in imported(path):
+            top = name.partition(".")[0]
+            if top in {*OURS, "dassl"}:
+                assert top in MAY_IMPORT[package], f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_only_the_loader_imports_clip():
+    for package in MAY_IMPORT:
+        for path in files(package):
+            tops = {name.partition(".")[0] for name, _ in imported(path)}
+            assert "clip" not in tops, f"{path.relative_to(ROOT)} imports clip directly"
+
+
+def test_a_method_never_imports_another():
+    paths = sorted((ROOT / "trainers").glob("*.py"))
+    methods = {path.stem for path in paths} - {"__init__"}
+    assert len(methods) >= 8
+    for path in files("trainers"):
+        for name, _ in imported(path):
+            if name.startswith("trainers."):
+                assert name.split(".")[1] not in methods, f"{path.name} imports {name}"
+
+
+def test_average_precision_needs_torch_alone():
+    tops = {
+        name.partition(".")[0] for name, _ in imported(ROOT / "evaluation/average_precision.py")
+    }
+    assert tops <= {"__future__", "torch", "collections"}
+
+
+def test_heavy_packages_are_imported_where_they_are_used():
+    for package in MAY_IMPORT:
+        for path in files(package):
+            for name, at_top in imported(path):
+                heavy = name.partition(".")[0] in HEAVY
+                assert not (heavy and at_top), f"{path.relative_to(ROOT)} imports {name} at its top"

@@ -1,0 +1,70 @@
+"""One result whatever computes it: a GPU or a CPU, one batch or parts of it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import train
+from modeling.encoders.features import Views
+from tests.helpers.small_set import arguments, contexts, results, write_set
+from tests.helpers.small_trainer import build, write_calm_set
+
+pytestmark = pytest.mark.usefixtures("no_env_info")
+METHODS = ["CoOp", "LMPT", "DualCoOp", "PVLR"]
+
+
+def gradients(trainer, batch, rows):
+    """Gradients of the loss on some rows of a batch, for every trained tensor."""
+    views, targets = trainer.parse_batch_train(batch)
+    local = views.local_features
+    inputs = {"global_features": views.global_features[rows], "targets": targets[rows]}
+    if local is not None:
+        inputs["local_features"] = local[rows]
+    inputs |= {"index": batch["index"][rows], "draw": batch["draw"][rows]}
+    trainer.model_zero_grad()
+    trainer._gradients(inputs)
+    trained = [p for p in trainer.prompt_learner.parameters() if p.requires_grad]
+    return [p.grad.clone() for p in trained if p.grad is not None]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_mean_gradient_of_equal_shards_is_the_batchs(name, tmp_path):
+    write_calm_set(tmp_path / "data")
+    trainer = build(tmp_path / "data", name, tmp_path / "out", "TRAINER.LOSS.NAME", "asl")
+    trainer.batch_idx, trainer.num_batches = 0, 2
+    batch = next(iter(trainer.train_loader_x))
+    whole = gradients(trainer, batch, torch.arange(8))
+    shards = [gradients(trainer, batch, rows) for rows in torch.arange(8).split(2)]
+    for expected, *parts in zip(whole, *shards, strict=True):
+        found = torch.stack(parts).mean(dim=0)
+        scale = float(expected.abs().max())
+        torch.testing.assert_close(found, expected, atol=1e-4 * scale + 1e-9, rtol=0)
+
+
+def test_features_do_not_depend_on_the_batch(tmp_path):
+    write_set(tmp_path / "data")
+    trainer = build(tmp_path / "data", "DualCoOp", tmp_path / "out")
+    images = torch.rand(6, 3, 32, 32)
+    with torch.no_grad():
+        whole = trainer.encode_images(images)
+        parts = [trainer.encode_images(part) for part in images.split((1, 3, 2))]
+    shards = Views(
+        torch.cat([part.global_features for part in parts]),
+        torch.cat([part.local_features for part in parts]),
+    )
+    for name in ("global_features", "local_features"):
+        torch.testing.assert_close(getattr(shards, name), getattr(whole, name), atol=1e-5, rtol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", ["CoOp", "LMPT"])
+def test_a_gpu_run_ends_as_a_cpu_run_does(name, tmp_path):
+    write_set(tmp_path / "data")
+    for device in ("True", "False"):
+        train.main(arguments(tmp_path / "data", name, tmp_path / device, "USE_CUDA", device))
+    torch.testing.assert_close(
+        contexts(tmp_path / "True").cpu(), contexts(tmp_path / "False").cpu(), atol=1e-3, rtol=0
+    )
+    on_gpu, on_cpu = (results(tmp_path / device)["metrics"]["mAP"] for device in ("True", "False"))
+    assert on_gpu == pytest.approx(on_cpu, abs=0.01)
