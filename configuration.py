@@ -32,7 +32,7 @@ import datasets
 import evaluation
 import losses
 import trainers
-from trainers.base import LifeCycle
+from trainers.base import PromptTrainer
 
 # What may change between two runs into one folder without making them two experiments.
 _HARMLESS = (
@@ -136,7 +136,7 @@ def refuse_idle_keys(cfg: CfgNode, given: Given, defaults: Mapping[str, object])
         ValueError: such a key, with the nearest one of the method that runs.
     """
     method = TRAINER_REGISTRY.get(cfg.TRAINER.NAME) if cfg.TRAINER.NAME else None
-    if method is None or not issubclass(method, LifeCycle):
+    if method is None or not issubclass(method, PromptTrainer):
         return
     own = [parent.__name__.upper() for parent in method.__mro__]
     nodes = {*get_cfg_default().TRAINER, *map(str.upper, TRAINER_REGISTRY.registered_names())}
@@ -157,7 +157,7 @@ def refuse_idle_keys(cfg: CfgNode, given: Given, defaults: Mapping[str, object])
 def own_nodes() -> set[str]:
     """Nodes below TRAINER of our methods, and of others that build on ours."""
     names = TRAINER_REGISTRY.registered_names()
-    return {name.upper() for name in names if issubclass(TRAINER_REGISTRY.get(name), LifeCycle)}
+    return {name.upper() for name in names if issubclass(TRAINER_REGISTRY.get(name), PromptTrainer)}
 
 
 def default_cfg() -> CfgNode:

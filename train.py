@@ -25,10 +25,10 @@ from common.files import write_text
 from common.run_lock import run_lock
 from common.user_errors import MISTAKES, CommandParser, run_command
 from configuration import build_cfg, refuse_other_experiment, settle_seed
-from evaluation.foreign_trainers import PlainTrainerResults
+from evaluation.run_report import RunReport
 from loading.images import check_pictures
 from modeling.clip.loader import available_backbones
-from trainers.base import LifeCycle
+from trainers.base import PromptTrainer
 from trainers.base.conditions import check_conditions, conditions_of, write_conditions
 
 
@@ -159,7 +159,9 @@ def _build(cfg: CfgNode, args: argparse.Namespace) -> TrainerBase:
 
 def _run(trainer: TrainerBase, args: argparse.Namespace, started: float) -> None:
     cfg = trainer.cfg
-    report = None if isinstance(trainer, LifeCycle) else PlainTrainerResults(trainer)
+    report = None
+    if not isinstance(trainer, PromptTrainer):  # which has a report of its own
+        report = RunReport(cfg, trainer.evaluator, trainer.dm.dataset)
     if args.check:
         _check_pictures(trainer.dm.dataset, cfg.DATALOADER.NUM_WORKERS)
     if args.eval_only:
@@ -167,10 +169,22 @@ def _run(trainer: TrainerBase, args: argparse.Namespace, started: float) -> None
     elif not args.no_train:
         _train(trainer)
     if report:
-        selects = cfg.TEST.FINAL_MODEL != "last_step"
-        trained = None if selects else cfg.OPTIM.MAX_EPOCH
-        epoch = args.load_epoch if args.eval_only else trained
-        report.write(epoch, time.perf_counter() - started, args.eval_only)
+        _report_foreign(trainer, report, args, time.perf_counter() - started)
+
+
+def _report_foreign(
+    trainer: TrainerBase, report: RunReport, args: argparse.Namespace, seconds: float
+) -> None:
+    """Write results of a trainer that knows nothing of them, as far as they are known."""
+    cfg = trainer.cfg
+    selects = cfg.TEST.FINAL_MODEL != "last_step"
+    report.write(
+        split=cfg.TEST.SPLIT if trainer.val_loader is not None else "test",
+        epoch=args.load_epoch if args.eval_only else None if selects else cfg.OPTIM.MAX_EPOCH,
+        selection="unknown" if args.eval_only else cfg.TEST.FINAL_MODEL,
+        evaluation=args.eval_only,
+        seconds=None if trainer.start_epoch > 0 else seconds,
+    )
 
 
 def _train(trainer: TrainerBase) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from yacs.config import CfgNode
 
 from common.choices import nearest
-from common.former_spellings import advice
+from common.former_spellings import advice, gone
 from common.yaml_files import read_with_bases
 
 _SHOWN = 200  # characters of a value in a message
@@ -73,6 +73,8 @@ def override(
         ValueError: an unknown key (the nearest valid one is named) or a value of another type.
     """
     for key, value in pairs:
+        if gone(key):
+            raise ValueError(f"{source}: there is no key {key} any more: {gone(key)}.")
         if key not in defaults:
             close = nearest(key, defaults, cutoff=0.0)
             raise ValueError(f"{source}: unknown config key {key!r}. Did you mean {close!r}?")

@@ -8,6 +8,17 @@ _SCALE = re.compile(r"TRAINER\.\w+\.(LOGIT|REGION)_SCALE")
 _FORMER = re.compile(r"clip|learnt|learnt:(?P<start>.+)")
 
 
+_GONE = {  # keys that are no more, and what takes their place
+    f"TRAINER.LMPT.CSE.{name}": "it belongs to the preset; set TRAINER.LMPT.PRESET"
+    for name in ("SIGN", "PROMPT_TOKENS", "CAPTION_TOKENS", "REDUCE_POS", "COUNTS", "REDUCTION")
+}
+
+
+def gone(key: str) -> str:
+    """What takes the place of a key that earlier versions had; nothing for other keys."""
+    return _GONE.get(key, "")
+
+
 def advice(key: str, value: object) -> str:
     """How a value in its former spelling is written today: " Write ...", or nothing.
 

@@ -33,7 +33,7 @@ from loading.samplers import (
     Item,
 )
 from loading.transforms import split_at_pixels
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 
 CACHES = {
     "auto": "features where that is exact, else images",
@@ -51,7 +51,7 @@ class ViewLoaders:
     """Makes the loaders of one run.
 
     Attributes:
-        encode: images [B, 3, H, W] on the device to `Views`.
+        encode: images [B, 3, H, W] on the device to `Features`.
         read: path to PIL image.
         device: where features go.
         workers: decoding processes of training steps.
@@ -62,7 +62,7 @@ class ViewLoaders:
         seconds: spent so far on making and loading caches.
     """
 
-    encode: Callable[[Tensor], Views]
+    encode: Callable[[Tensor], Features]
     read: Callable[[str], Any]
     device: torch.device
     workers: int
@@ -262,8 +262,8 @@ class ViewLoaders:
             found = self.store.features(title, views, len(images), key, fill)
         return FeatureCache(found, images.labels().to(self.device), images.paths())
 
-    def _encoded(self, jobs: Iterable[Shown]) -> Iterator[tuple[int, int, Views]]:
-        """Views of all pictures, in order.
+    def _encoded(self, jobs: Iterable[Shown]) -> Iterator[tuple[int, int, Features]]:
+        """Features of all pictures, in order.
 
         On a CPU each core encodes a batch of its own: cores that share the work on one batch wait
         for each other many times a batch, and for long where the machine has other work, too. It
@@ -271,7 +271,7 @@ class ViewLoaders:
         many a second as 64 at once.
         """
 
-        def encode(job: Shown) -> tuple[int, int, Views]:
+        def encode(job: Shown) -> tuple[int, int, Features]:
             view, first, pictures = job
             with torch.no_grad():
                 return view, first, self.encode(pictures)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from loading.cache.feature_cache import FeatureCache, batches
 from loading.samplers import Draw, EpochPlan
 from modeling.clip.tokenizer import end_positions, tokenize_captions
-from modeling.encoders.features import Views, join
+from modeling.encoders.features import Features, join
 
 _CHUNK = 256  # captions a forward pass
 _CACHE_BYTES = 2**30  # of views held on the device
@@ -28,7 +28,7 @@ class TextLoader:
     Args:
         sentences: N texts, cut to the whole words that fit.
         targets: [N, C].
-        encode: token ids [B, 77] to `Views`; called without gradients.
+        encode: token ids [B, 77] to `Features`; called without gradients.
         plan: yields lists of draws; a draw's index is a sentence.
         device: where cached views lie.
         limit: views of more bytes are encoded in every step instead.
@@ -38,7 +38,7 @@ class TextLoader:
         self,
         sentences: Sequence[str],
         targets: Tensor,
-        encode: Callable[[Tensor], Views],
+        encode: Callable[[Tensor], Features],
         plan: EpochPlan,
         device: torch.device,
         limit: int = _CACHE_BYTES,
@@ -58,7 +58,7 @@ class TextLoader:
 
     @cached_property
     def cache(self) -> FeatureCache | None:
-        """Views of all sentences; None where they would take more than the limit."""
+        """Features of all sentences; None where they would take more than the limit."""
         probe = self.encode(self.tokens[:1])
         width = probe.global_features.shape[1]
         words = 0 if probe.mask is None else int(end_positions(self.tokens).max()) + 1

@@ -19,6 +19,8 @@ RESIZES = {
     "squash": "the whole picture, sides scaled separately to the input size",
     "crop": "shorter side scaled to the input size, then the central square, as CLIP does",
 }
+CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]  # of the colours that CLIP was trained on
+CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
 INTERPOLATIONS = {mode.value: mode for mode in InterpolationMode}
 # Under these alone an image has at most two views, plain and mirrored, which can be cached.
 COUNTABLE = frozenset({"random_flip", "normalize"})
@@ -83,6 +85,18 @@ def fixed_transform(
     if mean is not None:
         steps.append(v2.Normalize(mean, std))
     return v2.Compose(steps)
+
+
+def clip_transform(side: int) -> Callable[[Any], Tensor]:
+    """CLIP's colours and interpolation, the whole picture squashed to a square.
+
+    Args:
+        side: height and width in pixels, `FrozenClip.input_size`.
+
+    Returns:
+        PIL image to tensor [3, side, side].
+    """
+    return fixed_transform((side, side), "squash", "bicubic", CLIP_MEAN, CLIP_STD)
 
 
 def split_at_pixels(

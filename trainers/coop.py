@@ -9,14 +9,21 @@ from __future__ import annotations
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
-from trainers.base import REGIONS, PromptTrainer, prompt_options
+from modeling.prompts.prompt_model import PromptModel
+from trainers.base import PromptTrainer, method_node
+
+
+class CoOpModel(PromptModel):
+    """Trainable context words before the class names."""
 
 
 def extend_cfg(cfg: CfgNode) -> None:
     """Declare CoOp's keys, as CoOp's own train.py spells them."""
-    cfg.TRAINER.COOP = prompt_options(**REGIONS)
+    cfg.TRAINER.COOP = method_node(CoOpModel)
 
 
 @TRAINER_REGISTRY.register()
 class CoOp(PromptTrainer):
     """CoOp: trainable context words before the class names."""
+
+    model_class = CoOpModel

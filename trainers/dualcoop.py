@@ -11,7 +11,7 @@ where its details come from.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
 import torch
 from dassl.engine import TRAINER_REGISTRY
@@ -20,38 +20,91 @@ from yacs.config import CfgNode
 
 from common.choices import check_choice
 from common.config_rules import Choice, declare_rules
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 from modeling.encoders.region_pooling import region_pool, winner_take_all
-from trainers.base import PromptTrainer, prompt_options
+from modeling.prompts.prompt_model import PROMPT_OPTIONS, Batch, PromptModel
+from trainers.base import PromptTrainer, method_node
 
 COMPETITIONS = {"both": "always", "train": "in training alone", "off": "never"}
 
 
-def extend_cfg(cfg: CfgNode) -> None:
-    """Declare the keys of both trainers."""
-    own = {
+class DualCoOpModel(PromptModel):
+    """A positive and a negative prompt for each class, on regions."""
+
+    roles = ("pos", "neg")
+    defaults: ClassVar = {
+        **PROMPT_OPTIONS,
+        "CSC": True,
         "LOGIT_SCALE": 100.0,  # of the difference of pooled cosines; 0: CLIP's own
         "REGION_SCALE": 20.0,  # steepness of the softmax over regions that weighs them
         "REGION_SCALE_LEARNABLE": False,  # train it, from there
         "UNSEEN": [],  # names of classes whose labels training does not see (zero-shot)
     }
-    cfg.TRAINER.DUALCOOP = prompt_options(CSC=True, **own)
-    own |= {"LOGIT_SCALE": 20.0855, "REGION_SCALE": 20.0855, "REGION_SCALE_LEARNABLE": True}
-    own |= {"N_CTX": 21}
-    cfg.TRAINER.DUALCOOPPP = prompt_options(CSC=True, **own)
-    cfg.TRAINER.DUALCOOPPP.WTA = "both"  # both | train | off: winner-take-all between classes
-    for node in (cfg.TRAINER.DUALCOOP, cfg.TRAINER.DUALCOOPPP):
-        del node["LOGIT_BIAS"]  # a difference is centred as it is
+    del defaults["LOGIT_BIAS"]  # a difference is centred as it is
+
+    def build_learner(self) -> nn.Module:
+        """Contexts of every role, and the scale of the regions' weights."""
+        learner = super().build_learner()
+        learner.add_module("region_scale", self.region_scale())
+        for name in self.options.UNSEEN:
+            check_choice("UNSEEN", name, self.classnames)
+        unseen = [name in self.options.UNSEEN for name in self.classnames]
+        self.unseen = torch.tensor(unseen, device=self.clip.device)  # [C]
+        return learner
+
+    def text_features(self) -> tuple[Tensor, ...]:
+        """L2-normalised features of every role, [C, D] each."""
+        return tuple(self.encode_role(role) for role in self.roles)
+
+    def cosines(self, features: Features, text: tuple[Tensor, ...]) -> Tensor:
+        """Similarity to the positive prompt minus that to the negative one: [B, C]."""
+        positive, negative = (features.local_features @ t.t() for t in text)  # [B, R, C]
+        guide = self.learner.region_scale(positive)
+        return region_pool(positive - negative, guide, 1.0, features.mask)
+
+    def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The loss over those classes that training may see."""
+        return super().loss(logits, targets.masked_fill(self.unseen, -1), batch)
+
+
+class DualCoOpPPModel(DualCoOpModel):
+    """Evidence prompts weigh the regions, for which classes compete."""
+
+    roles = ("evid", "pos", "neg")
+    defaults: ClassVar = {
+        **DualCoOpModel.defaults,
+        "N_CTX": 21,
+        "LOGIT_SCALE": 20.0855,
+        "REGION_SCALE": 20.0855,
+        "REGION_SCALE_LEARNABLE": True,
+        "WTA": "both",  # both | train | off: winner-take-all between classes
+    }
+
+    def cosines(self, features: Features, text: tuple[Tensor, ...]) -> Tensor:
+        """As in DualCoOp, with the evidence as guide and losers of a region turned down."""
+        evidence, positive, negative = (features.local_features @ t.t() for t in text)
+        competition = self.options.WTA
+        if competition == "both" or (competition == "train" and self.learner.training):
+            positive = winner_take_all(positive)
+        guide = self.learner.region_scale(evidence)
+        return region_pool(positive - negative, guide, 1.0, features.mask)
 
 
 declare_rules("TRAINER.DUALCOOPPP", {"WTA": Choice(COMPETITIONS)})
+
+
+def extend_cfg(cfg: CfgNode) -> None:
+    """Declare the keys of both trainers."""
+    cfg.TRAINER.DUALCOOP = method_node(DualCoOpModel)
+    cfg.TRAINER.DUALCOOPPP = method_node(DualCoOpPPModel)
 
 
 @TRAINER_REGISTRY.register()
 class DualCoOp(PromptTrainer):
     """DualCoOp: a positive and a negative prompt for each class, on regions."""
 
-    roles = ("pos", "neg")
+    model_class = DualCoOpModel
+    needs_regions = True
 
     def check_cfg(self, cfg: CfgNode) -> None:
         """Refuse contexts that would never be trained."""
@@ -63,50 +116,9 @@ class DualCoOp(PromptTrainer):
                 f"keep untrained ones. Add: {node}.CSC False"
             )
 
-    def build_image_encoder(self) -> nn.Module:
-        """The image tower with its regions."""
-        return self.dense_image_encoder()
-
-    def build_learner(self) -> nn.Module:
-        """Contexts of every role, and the scale of the regions' weights."""
-        options, learner = self.method_cfg, super().build_learner()
-        self.add_region_scale(learner)
-        for name in options.UNSEEN:
-            check_choice("UNSEEN", name, self.classnames)
-        unseen = [name in options.UNSEEN for name in self.classnames]
-        self.unseen = torch.tensor(unseen, device=self.device)  # [C]
-        return learner
-
-    def text_features(self) -> tuple[Tensor, ...]:
-        """L2-normalised features of every role, [C, D] each."""
-        learner = self.prompt_learner
-        return tuple(
-            self.text_encoder(learner(role), learner.eot, learner.shared_prefix)
-            for role in self.roles
-        )
-
-    def cosines(self, views: Views, text_features: tuple[Tensor, ...]) -> Tensor:
-        """Similarity to the positive prompt minus that to the negative one: [B, C]."""
-        positive, negative = (views.local_features @ t.t() for t in text_features)  # [B, R, C]
-        return region_pool(positive - negative, self.region_scale(positive), 1.0, views.mask)
-
-    def compute_loss(
-        self, logits: Tensor, targets: Tensor, batch: dict[str, Any]
-    ) -> dict[str, Tensor]:
-        """The loss over those classes that training may see."""
-        return super().compute_loss(logits, targets.masked_fill(self.unseen, -1), batch)
-
 
 @TRAINER_REGISTRY.register()
 class DualCoOpPP(DualCoOp):
     """DualCoOp++: evidence prompts weigh the regions, for which classes compete."""
 
-    roles = ("evid", "pos", "neg")
-
-    def cosines(self, views: Views, text_features: tuple[Tensor, ...]) -> Tensor:
-        """As in DualCoOp, with the evidence as guide and losers of a region turned down."""
-        evidence, positive, negative = (views.local_features @ t.t() for t in text_features)
-        competition = self.method_cfg.WTA
-        if competition == "both" or (competition == "train" and self.prompt_learner.training):
-            positive = winner_take_all(positive)
-        return region_pool(positive - negative, self.region_scale(evidence), 1.0, views.mask)
+    model_class = DualCoOpPPModel

@@ -9,7 +9,7 @@ choice, see modeling/heads/label_learner.py and modeling/fusion.py. The image to
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
 import torch
 from dassl.engine import TRAINER_REGISTRY
@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from common.config_rules import Choice, Number, declare_rules
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 from modeling.encoders.region_pooling import region_pool
 from modeling.heads.label_fusion import DIRECTIONS
 from modeling.heads.label_learner import LABELS, LabelLearner
 from modeling.prompts.class_prompts import check_sources, class_sentences, ensemble_features
 from modeling.prompts.prompt_learner import PromptLearner
-from trainers.base import PromptTrainer
+from modeling.prompts.prompt_model import Batch, PromptModel
+from trainers.base import PromptTrainer, method_node
 
 CONTEXTS = {
     "post": "trained tokens meet the names' features, behind the text tower",
@@ -31,28 +32,83 @@ CONTEXTS = {
 }
 
 
-def extend_cfg(cfg: CfgNode) -> None:
-    """Declare PVLR's keys."""
-    cfg.TRAINER.PVLR = CfgNode(
-        {
-            "LABELS": "ifm",  # ifm | sum | kap | cap
-            "CAP": "post",  # post | pre
-            "N_CTX": 4,  # trained tokens of CAP
-            "TEMPLATE": "a photo of a {}.",  # KAP's prompt, or one of these in its place:
-            "TEMPLATES": "",  # ours (assets/templates.txt) | a file, one template a line
-            "DESCRIPTIONS": "",  # a JSON file, {class name: [sentences]}
-            "DMA": "both",  # both | labels | regions | off: who attends to whom
-            "HEADS": 8,  # of every attention; must divide the features' width
-            "AGREEMENT": 0.0,  # weight of 1 - cos(KAP, CAP) in the loss
-            "LOGIT_SCALE": 20.0,  # of the cosines; 0: CLIP's own, about 100
-            "LOGIT_SCALE_LEARNABLE": True,  # train it, from there
-            "LOGIT_BIAS": "off",  # off | fixed (the mean cosine before training) | learnt
-            "REGION_SCALE": 20.0,  # steepness of the softmax over regions
-            "REGION_SCALE_LEARNABLE": False,
-            "CLASS_BIAS": -2.0,  # where every class's logit bias starts
-            "PREC": "fp32",  # fp32 | fp16 | bf16 | amp
+class PVLRModel(PromptModel):
+    """Knowledge-aware and context-aware labels that attend to regions, and back."""
+
+    defaults: ClassVar = {
+        "LABELS": "ifm",  # ifm | sum | kap | cap
+        "CAP": "post",  # post | pre
+        "N_CTX": 4,  # trained tokens of CAP
+        "TEMPLATE": "a photo of a {}.",  # KAP's prompt, or one of these in its place:
+        "TEMPLATES": "",  # ours (assets/templates.txt) | a file, one template a line
+        "DESCRIPTIONS": "",  # a JSON file, {class name: [sentences]}
+        "DMA": "both",  # both | labels | regions | off: who attends to whom
+        "HEADS": 8,  # of every attention; must divide the features' width
+        "AGREEMENT": 0.0,  # weight of 1 - cos(KAP, CAP) in the loss
+        "LOGIT_SCALE": 20.0,  # of the cosines; 0: CLIP's own, about 100
+        "LOGIT_SCALE_LEARNABLE": True,  # train it, from there
+        "LOGIT_BIAS": "off",  # off | fixed (the mean cosine before training) | learnt
+        "REGION_SCALE": 20.0,  # steepness of the softmax over regions
+        "REGION_SCALE_LEARNABLE": False,
+        "CLASS_BIAS": -2.0,  # where every class's logit bias starts
+    }
+
+    def build_learner(self) -> nn.Module:
+        """Everything behind the towers, and contexts in the text tower if CAP is "pre"."""
+        options, encoder, prompts, names = self.options, self.clip.text_encoder, None, None
+        generator = torch.Generator().manual_seed(self.seed)
+        if options.CAP != "post" and options.LABELS != "kap":
+            prompts = PromptLearner(
+                self.classnames, self.clip.clip_model, n_ctx=options.N_CTX, generator=generator
+            )
+        else:
+            names = ensemble_features(class_sentences(self.classnames, "{}"), encoder)
+        sources = (options.TEMPLATE, options.TEMPLATES, options.DESCRIPTIONS)
+        known = class_sentences(self.classnames, *sources)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            learner = LabelLearner(
+                ensemble_features(known, encoder),
+                names,
+                options.LABELS,
+                options.N_CTX,
+                options.DMA,
+                options.HEADS,
+                options.CLASS_BIAS,
+                prompts,
+            )
+        learner.add_module("region_scale", self.region_scale())
+        return learner
+
+    def text_features(self) -> tuple[Tensor, Tensor]:
+        """Fused label representations [C, D], and the disagreement of their sources."""
+        names, prompts = self.learner.names, self.learner.prompts
+        if prompts is not None:
+            names = self.clip.encode_prompts(prompts(), prompts.eot, prompts.shared_prefix)
+        labels, disagreement = self.learner.labels(names)
+        return labels.float(), disagreement.float()
+
+    def cosines(self, features: Features, text: tuple[Tensor, Tensor]) -> Tensor:
+        """Similarity [B, C] of each class's label and the regions it pools."""
+        cosines = self.learner(text[0], features)  # [B, R, C]
+        return region_pool(cosines, self.learner.region_scale(cosines), 1.0, features.mask)
+
+    def logits(self, features: Features, text: tuple[Tensor, Tensor]) -> Tensor:
+        """Logits [B, C]: scaled cosines and a bias for each class."""
+        return super().logits(features, text) + self.learner.class_bias
+
+    def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Classification loss + AGREEMENT * disagreement."""
+        terms = super().loss(logits, targets, batch)
+        weight = self.options.AGREEMENT
+        if weight == 0:
+            return terms
+        disagreement = batch.text[1]
+        return {
+            "loss": terms["loss"] + weight * disagreement,
+            "loss_cls": terms["loss"],
+            "disagreement": disagreement,
         }
-    )
 
 
 declare_rules(
@@ -68,11 +124,18 @@ declare_rules(
 )
 
 
+def extend_cfg(cfg: CfgNode) -> None:
+    """Declare PVLR's keys."""
+    cfg.TRAINER.PVLR = method_node(PVLRModel)
+
+
 @TRAINER_REGISTRY.register()
 class PVLR(PromptTrainer):
     """PVLR: knowledge-aware and context-aware labels that attend to regions, and back."""
 
+    model_class = PVLRModel
     class_specific = True  # a bias for each class
+    needs_regions = True
 
     def check_cfg(self, cfg: CfgNode) -> None:
         """Refuse two sources of fixed prompts, and what would be ignored."""
@@ -85,68 +148,3 @@ class PVLR(PromptTrainer):
                 "TRAINER.PVLR.AGREEMENT must be 0 with one source of labels; got "
                 f"{options.AGREEMENT} with LABELS {options.LABELS}."
             )
-
-    def build_image_encoder(self) -> nn.Module:
-        """The image tower with its regions."""
-        return self.dense_image_encoder()
-
-    def build_learner(self) -> nn.Module:
-        """Everything behind the towers, and contexts in the text tower if CAP is "pre"."""
-        options, prompts, names = self.method_cfg, None, None
-        generator = torch.Generator().manual_seed(self.seed)
-        if options.CAP != "post" and options.LABELS != "kap":
-            prompts = PromptLearner(
-                self.classnames, self.clip, n_ctx=options.N_CTX, generator=generator
-            )
-        else:
-            bare = class_sentences(self.classnames, "{}")
-            names = ensemble_features(bare, self.text_encoder)
-        sources = (options.TEMPLATE, options.TEMPLATES, options.DESCRIPTIONS)
-        known = class_sentences(self.classnames, *sources)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            learner = LabelLearner(
-                ensemble_features(known, self.text_encoder),
-                names,
-                options.LABELS,
-                options.N_CTX,
-                options.DMA,
-                options.HEADS,
-                options.CLASS_BIAS,
-                prompts,
-            )
-        self.add_region_scale(learner)
-        return learner
-
-    def text_features(self) -> tuple[Tensor, Tensor]:
-        """Fused label representations [C, D], and the disagreement of their sources."""
-        learner = self.prompt_learner
-        names, prompts = learner.names, learner.prompts
-        if prompts is not None:
-            names = self.text_encoder(prompts(), prompts.eot, prompts.shared_prefix)
-        labels, disagreement = learner.labels(names)
-        return labels.float(), disagreement.float()
-
-    def cosines(self, views: Views, text_features: tuple[Tensor, Tensor]) -> Tensor:
-        """Similarity [B, C] of each class's label and the regions it pools."""
-        cosines = self.prompt_learner(text_features[0], views)  # [B, R, C]
-        return region_pool(cosines, self.region_scale(cosines), 1.0, views.mask)
-
-    def compute_logits(self, views: Views, text_features: tuple[Tensor, Tensor]) -> Tensor:
-        """Logits [B, C]: scaled cosines and a bias for each class."""
-        return super().compute_logits(views, text_features) + self.prompt_learner.class_bias
-
-    def compute_loss(
-        self, logits: Tensor, targets: Tensor, batch: dict[str, Any]
-    ) -> dict[str, Tensor]:
-        """Classification loss + AGREEMENT * disagreement."""
-        terms = super().compute_loss(logits, targets, batch)
-        weight = self.method_cfg.AGREEMENT
-        if weight == 0:
-            return terms
-        disagreement = batch["text_features"][1]
-        return {
-            "loss": terms["loss"] + weight * disagreement,
-            "loss_cls": terms["loss"],
-            "disagreement": disagreement,
-        }

@@ -5,6 +5,8 @@ A class is one sentence, the mean of a template ensemble, or the mean of its des
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 from yacs.config import CfgNode
@@ -16,32 +18,50 @@ from modeling.prompts.class_prompts import (
     ensemble_features,
     join_and_cut,
 )
-from trainers.base import REGIONS, PromptTrainer
+from modeling.prompts.prompt_model import REGION_OPTIONS, PromptModel
+from trainers.base import PromptTrainer, method_node
 
 
-def extend_cfg(cfg: CfgNode) -> None:
-    """Declare the keys of zero-shot CLIP."""
-    cfg.TRAINER.ZEROSHOTCLIP = CfgNode(
-        {
-            "TEMPLATE": "a photo of a {}.",  # {} stands for the class name
-            # An ensemble in place of TEMPLATE: ours (assets/templates.txt) | a file, one a line.
-            "TEMPLATES": "",
-            # In place of both: a JSON file, {class name: [sentences]}.
-            "DESCRIPTIONS": "",
-            # Join a class's texts and cut them after so many characters; LMPT's release: 76.
-            "JOIN": 0,  # 0: average their features instead
-            "PREC": "fp32",  # fp32 | fp16 | bf16 | amp
-            **REGIONS,
-        }
-    )
+class ZeroshotModel(PromptModel):
+    """Sentences for each class; nothing is trained."""
+
+    defaults: ClassVar = {
+        "TEMPLATE": "a photo of a {}.",  # {} stands for the class name
+        # An ensemble in place of TEMPLATE: ours (assets/templates.txt) | a file, one a line.
+        "TEMPLATES": "",
+        # In place of both: a JSON file, {class name: [sentences]}.
+        "DESCRIPTIONS": "",
+        # Join a class's texts and cut them after so many characters; LMPT's release: 76.
+        "JOIN": 0,  # 0: average their features instead
+        **REGION_OPTIONS,
+    }
+
+    def build_learner(self) -> None:
+        """Nothing is trained."""
+
+    def text_features(self) -> Tensor:
+        """Features of each class's sentences: [C, D]."""
+        options = self.options
+        sources = (options.TEMPLATE, options.TEMPLATES, options.DESCRIPTIONS)
+        texts = class_sentences(self.classnames, *sources)
+        if options.JOIN:
+            texts = [[join_and_cut(own, options.JOIN)] for own in texts]
+        return ensemble_features(texts, self.clip.text_encoder)
 
 
 declare_rules("TRAINER.ZEROSHOTCLIP", {"JOIN": Number(least=0)})
 
 
+def extend_cfg(cfg: CfgNode) -> None:
+    """Declare the keys of zero-shot CLIP."""
+    cfg.TRAINER.ZEROSHOTCLIP = method_node(ZeroshotModel)
+
+
 @TRAINER_REGISTRY.register()
 class ZeroshotCLIP(PromptTrainer):
     """Zero-shot CLIP: sentences for each class, nothing trained."""
+
+    model_class = ZeroshotModel
 
     def check_cfg(self, cfg: CfgNode) -> None:
         """Refuse a template without a place for the class name, and two sources of sentences."""
@@ -49,15 +69,3 @@ class ZeroshotCLIP(PromptTrainer):
         options = self.method_cfg
         sources = (options.TEMPLATE, options.TEMPLATES, options.DESCRIPTIONS)
         check_sources(*sources, "TRAINER.ZEROSHOTCLIP")
-
-    def build_learner(self) -> None:
-        """Nothing is trained."""
-
-    def text_features(self) -> Tensor:
-        """Features of each class's sentences: [C, D]."""
-        options = self.method_cfg
-        sources = (options.TEMPLATE, options.TEMPLATES, options.DESCRIPTIONS)
-        texts = class_sentences(self.classnames, *sources)
-        if options.JOIN:
-            texts = [[join_and_cut(own, options.JOIN)] for own in texts]
-        return ensemble_features(texts, self.text_encoder)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from loading.samplers import Draw
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 
 
 class Cache(Protocol):
@@ -37,17 +37,17 @@ class FeatureCache:
     it up is what encoding would give, whatever the batch.
 
     Args:
-        views: V times `Views` of N rows each, or one with tensors [V, N, ...]. Global features on
-            the device that trains; local ones there or in the CPU's memory, in fp16 as a rule.
+        views: V times `Features` of N rows each, or one with tensors [V, N, ...]. Global features
+            on the device that trains; local ones there or in the CPU's memory, in fp16 as a rule.
             Under a horizontal flip, view 0 is the plain image and view 1 the mirrored one.
         labels: [N, C] targets (or [N] class indices), on the device that trains.
         impaths: N paths.
     """
 
     def __init__(
-        self, views: Views | Sequence[Views], labels: Tensor, impaths: Sequence[str]
+        self, views: Features | Sequence[Features], labels: Tensor, impaths: Sequence[str]
     ) -> None:
-        self.views = views if isinstance(views, Views) else stack_views(views)
+        self.views = views if isinstance(views, Features) else stack_views(views)
         self.labels, self.impaths = labels, impaths
 
     def __len__(self) -> int:
@@ -63,7 +63,7 @@ class FeatureCache:
         local_features = self._pick(self.views.local_features, draws, drawn)
         index, _, seed = drawn
         return {
-            "views": Views(
+            "views": Features(
                 self._pick(self.views.global_features, draws, drawn),
                 None if local_features is None else local_features.float(),
                 self._pick(self.views.mask, draws, drawn),
@@ -84,15 +84,15 @@ class FeatureCache:
         return stack.flatten(0, 1)[view * len(self) + index]
 
 
-def stack_views(views: Sequence[Views]) -> Views:
-    """V times `Views` of N rows as one with tensors [V, N, ...]; a single one is not copied."""
+def stack_views(views: Sequence[Features]) -> Features:
+    """V times `Features` of N rows as one with tensors [V, N, ...]; a single one is not copied."""
 
     def stack(tensors: list[Tensor | None]) -> Tensor | None:
         if tensors[0] is None:
             return None
         return tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)  # [V, N, ...]
 
-    return Views(
+    return Features(
         stack([view.global_features for view in views]),
         stack([view.local_features for view in views]),
         stack([view.mask for view in views]),

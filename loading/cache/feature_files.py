@@ -28,10 +28,10 @@ from torch import Tensor
 
 from common.safetensors_files import open_safetensors
 from loading.cache.unfinished_files import NOTE, unfinished
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 
 MAPPED = 4 * 2**30  # bytes of local features from which on they stay in the file
-_TYPES = {  # fields of `Views` to how they are kept; fp16 keeps three decimals of a unit vector
+_TYPES = {  # fields of `Features` to how they are kept; fp16 keeps three decimals of a unit vector
     "global_features": (torch.float32, "F32"),
     "local_features": (torch.float16, "F16"),
     "mask": (torch.bool, "BOOL"),
@@ -41,7 +41,7 @@ _CHECKSUM = "crc32 of "  # key of the header, with the tensor's name
 _CHUNK = 16 << 20  # bytes of a checksum that are read at once
 
 
-Put = Callable[[int, int, Views], None]  # view, first image, features of the images from there on
+Put = Callable[[int, int, Features], None]  # view, first image, features from there on
 Fill = Callable[[Put], None]
 
 
@@ -70,7 +70,7 @@ class FeatureFile:
         self.path = Path(folder) / f"{readable}-{code}.safetensors"
         self._seen: tuple[int, int] | None = None  # the file that was read last
 
-    def read(self, device: torch.device) -> Views | None:
+    def read(self, device: torch.device) -> Features | None:
         """The features [V, N, ...], or None if there is no such file or it is damaged.
 
         Local features of more than `MAPPED` bytes stay in the file, rows being read as needed; of
@@ -95,7 +95,7 @@ class FeatureFile:
         except (SafetensorError, OSError, ValueError) as error:
             print(f"{self.path} is damaged ({error}); encoding again.")
             return None
-        return Views(**tensors)
+        return Features(**tensors)
 
     def _check(self, tensors: Mapping[str, Tensor]) -> None:
         if "global_features" not in tensors or not set(tensors).issubset(_TYPES):
@@ -104,7 +104,7 @@ class FeatureFile:
             if tensor.shape[:2] != self.shape or tensor.dtype is not _TYPES[name][0]:
                 raise ValueError(f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}")
 
-    def make(self, fill: Fill, device: torch.device) -> tuple[Views, bool]:
+    def make(self, fill: Fill, device: torch.device) -> tuple[Features, bool]:
         """Encode into a file that could not be read, unless another run finishes it first.
 
         Args:
@@ -157,7 +157,7 @@ class _Writer:
         self._entries: dict[str, dict[str, object]] = {}  # of the header
         self._starts: dict[str, int] = {}  # tensor to its first byte in the file
 
-    def put(self, view: int, first: int, found: Views) -> None:
+    def put(self, view: int, first: int, found: Features) -> None:
         tensors = storable(found)
         if not self._entries:
             self._lay_out(tensors)
@@ -214,7 +214,7 @@ def _bytes_of(tensor: Tensor) -> memoryview:
     return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
 
 
-def storable(found: Views) -> dict[str, Tensor]:
+def storable(found: Features) -> dict[str, Tensor]:
     """The tensors that there are, in the types that are kept."""
     parts = {name: getattr(found, name) for name in _TYPES}
     return {name: t.to(_TYPES[name][0]) for name, t in parts.items() if t is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from loading.cache.feature_files import CannotStoreError, FeatureFile, Fill, storable, too_large
 from loading.cache.feature_key import encoder_key
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 
 
 def cache_folder(configured: str = "") -> Path:
@@ -31,7 +31,7 @@ class FeatureStore:
         folder: of the files; see `cache_folder`.
         dataset: what the file names begin with.
         backbone: a CLIP's name or file; a part of the file names, too.
-        encoder: gives the encoder, weights loaded, once features are needed.
+        encoder: the encoder, weights loaded.
         precision: one of `modeling.clip.precision.PRECISIONS`.
         device: where the encoder runs, and features go.
     """
@@ -41,7 +41,7 @@ class FeatureStore:
         folder: Path,
         dataset: str,
         backbone: str,
-        encoder: Callable[[], nn.Module],
+        encoder: nn.Module,
         precision: str,
         device: torch.device,
     ) -> None:
@@ -49,11 +49,11 @@ class FeatureStore:
         path = Path(backbone).expanduser()
         self.backbone = path.stem if path.is_file() else backbone
         self._works = True
-        self._key = functools.cache(lambda: encoder_key(encoder(), precision, device))
+        self._key = functools.cache(lambda: encoder_key(encoder, precision, device))
 
     def features(
         self, split: str, views: int, images: int, key: Mapping[str, str], fill: Fill
-    ) -> Views:
+    ) -> Features:
         """Features [V, N, ...], from the file that holds them or encoded into it.
 
         A folder that cannot be written to is reported once; features are then of this run alone.
@@ -83,13 +83,13 @@ class FeatureStore:
         return found
 
 
-def in_memory(split: str, views: int, images: int, fill: Fill, device: torch.device) -> Views:
+def in_memory(split: str, views: int, images: int, fill: Fill, device: torch.device) -> Features:
     """Features [V, N, ...] for this run alone; arguments as of `FeatureStore.features`."""
     start = time.perf_counter()
     sheet = _Sheet(views, images, device)
     fill(sheet.put)
     print(f"Encoded {_told(split, views, images, start)}")
-    return Views(**sheet.tensors)
+    return Features(**sheet.tensors)
 
 
 def _told(split: str, views: int, images: int, start: float) -> str:
@@ -104,7 +104,7 @@ class _Sheet:
         self.shape, self.device = (views, images), device
         self.tensors: dict[str, Tensor] = {}
 
-    def put(self, view: int, first: int, found: Views) -> None:
+    def put(self, view: int, first: int, found: Features) -> None:
         for name, rows in storable(found).items():
             if name not in self.tensors:
                 size = (*self.shape, *rows.shape[1:])

@@ -65,9 +65,9 @@ class CaptionDistance:
         reduce: str = "mean",
     ) -> None:
         check_choice("CSE.SPACE", space, SPACES)
-        check_choice("CSE.PROMPT_TOKENS", prompt_tokens, PROMPT_TOKENS)
-        check_choice("CSE.CAPTION_TOKENS", caption_tokens, CAPTION_TOKENS)
-        check_choice("CSE.REDUCE_POS", reduce, REDUCTIONS)
+        check_choice("prompt_tokens", prompt_tokens, PROMPT_TOKENS)
+        check_choice("caption_tokens", caption_tokens, CAPTION_TOKENS)
+        check_choice("reduce", reduce, REDUCTIONS)
         if not 0 <= general < learner.n_ctx:
             raise ValueError(
                 "M_CTX must leave context tokens to compare: at least 0 and below the "

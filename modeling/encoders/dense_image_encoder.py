@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.choices import check_choice
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 
 VIT_REGIONS = {
     "value": "patches skip the last block's attention: output projection of their own values",
@@ -84,16 +84,16 @@ class DenseImageEncoder(nn.Module):
                 f"of INPUT.SIZE {(height, width)}. Add: {fits}"
             )
 
-    def forward(self, images: Tensor) -> Views:
+    def forward(self, images: Tensor) -> Features:
         """Encode images [B, 3, H, W].
 
         Returns:
-            `Views` with global features [B, D] and local ones [B, R, D], R = H W / stride^2 and
+            `Features` with global features [B, D] and local ones [B, R, D], R = H W / stride^2 and
             one more with the mean token; row by row from the top left.
         """
         images = images.to(self.visual.conv1.weight.dtype)
         whole, regions = self._resnet(images) if self.is_resnet else self._transformer(images)
-        return Views(F.normalize(whole.float(), dim=-1), F.normalize(regions.float(), dim=-1))
+        return Features(F.normalize(whole.float(), dim=-1), F.normalize(regions.float(), dim=-1))
 
     def _resnet(self, images: Tensor) -> tuple[Tensor, Tensor]:
         visual, pool = self.visual, self.visual.attnpool

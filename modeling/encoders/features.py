@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Views:
+class Features:
     """Features of B images or captions; all L2-normalised, fp32.
 
     Attributes:
@@ -28,17 +28,17 @@ class Views:
     def __len__(self) -> int:
         return len(self.global_features)
 
-    def __getitem__(self, rows: Tensor) -> Views:
+    def __getitem__(self, rows: Tensor) -> Features:
         """The views of some rows [K]."""
         local, mask = self.local_features, self.mask
-        return Views(
+        return Features(
             self.global_features[rows],
             None if local is None else local[rows],
             None if mask is None else mask[rows],
         )
 
 
-def join(parts: Sequence[Views]) -> Views:
+def join(parts: Sequence[Features]) -> Features:
     """One batch of several.
 
     Args:
@@ -54,4 +54,4 @@ def join(parts: Sequence[Views]) -> Views:
         mask = torch.cat([F.pad(part.mask, (0, m)) for part, m in pairs])  # [B, R]
     elif parts[0].local_features is not None:
         local = torch.cat([part.local_features for part in parts])  # [B, R, D]
-    return Views(torch.cat([part.global_features for part in parts]), local, mask)
+    return Features(torch.cat([part.global_features for part in parts]), local, mask)

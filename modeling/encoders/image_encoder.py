@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 
 
 class ImageEncoder(nn.Module):
@@ -32,7 +32,7 @@ class ImageEncoder(nn.Module):
                 f'{(height, width)}. Add: INPUT.SIZE "({side}, {side})"'
             )
 
-    def forward(self, images: Tensor) -> Views:
-        """Encode images [B, 3, H, W] into `Views` with global features [B, D]."""
+    def forward(self, images: Tensor) -> Features:
+        """Encode images [B, 3, H, W] into `Features` with global features [B, D]."""
         features = self.visual(images.to(self.visual.conv1.weight.dtype))  # [B, D]
-        return Views(F.normalize(features.float(), dim=-1))
+        return Features(F.normalize(features.float(), dim=-1))

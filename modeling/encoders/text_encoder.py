@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modeling.clip.tokenizer import end_positions
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 
 KeysValues = tuple[Tensor, Tensor]  # [C, heads, L, E / heads] each
 _GELU_SLOPE = 1.702  # of CLIP's activation, u * sigmoid(1.702 u)
@@ -71,14 +71,14 @@ class TextEncoder(nn.Module):
         length = int(eot.max()) + 1
         return self(self.token_embedding(tokens[:, :length]), eot)
 
-    def encode_views(self, tokens: Tensor) -> Views:
+    def encode_views(self, tokens: Tensor) -> Features:
         """Encode plain texts as images are: as a whole and word by word.
 
         Args:
             tokens: token ids [N, 77].
 
         Returns:
-            `Views` with the end token's feature [N, D] as the global one, and every position's
+            `Features` with the end token's feature [N, D] as the global one, and every position's
             [N, L, D], up to the longest text's end token, as local ones. The mask [N, L] is True
             up to and including a text's end token.
         """
@@ -89,7 +89,7 @@ class TextEncoder(nn.Module):
             x, _ = block(x)
         words = self._project(x)  # [N, L, D]
         mask = torch.arange(length, device=tokens.device) <= eot[:, None]
-        return Views(_row(words, eot)[:, 0], words, mask)
+        return Features(_row(words, eot)[:, 0], words, mask)
 
     def _embed(self, tokens: Tensor) -> Tensor:
         """The stream's start: token embeddings [C, L, E] with their positions, fp32."""

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 from modeling.heads.label_fusion import ChannelInteraction, DualModalAttention, LabelRelations
 from modeling.prompts.prompt_learner import PromptLearner
 
@@ -80,7 +80,7 @@ class LabelLearner(nn.Module):
             return self.fuse(known, learnt), disagreement
         return self.fuse((known + learnt) / 2), disagreement
 
-    def forward(self, labels: Tensor, views: Views) -> Tensor:
+    def forward(self, labels: Tensor, views: Features) -> Tensor:
         """Cosines of regions and labels after their exchange: labels [C, D] -> [B, R, C]."""
         regions = self.region_norm(views.local_features)  # [B, R, D]
         labels, regions = self.exchange(labels, regions, views.mask)

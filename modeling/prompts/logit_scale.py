@@ -17,7 +17,7 @@ from common.choices import check_choice
 OFFSETS = ("off", "fixed", "learnt")
 
 
-class LogitAffine(nn.Module):
+class LogitScale(nn.Module):
     """Logits = scale * (cosine - offset).
 
     What is switched off leaves no trace in the state dict, so checkpoints without it still fit.

@@ -105,7 +105,7 @@ def build_naive(setting: Setting, trainer: PromptTrainer) -> NaiveLMPT:
     return NaiveLMPT(
         load_clip(setting.weights, setting.naive_precision, setting.device),
         dataset.classnames,
-        trainer.prompt_learner.contexts(),
+        trainer.model.learner.contexts(),
         trainer.method_cfg.M_CTX,
         torch.stack([torch.as_tensor(item.label) for item in dataset.train_x]),
         [captions[0] for captions in dataset.captions],
@@ -126,9 +126,11 @@ def measure_ours(trainer: PromptTrainer, meter: Meter) -> Measured:
     def step() -> None:
         trainer.forward_backward(dict(next(batches)))
 
-    contexts = trainer.prompt_learner.ctx
-    arithmetic = operations(lambda: torch.autograd.grad(trainer.text_features().sum(), contexts))
-    with threads(step_threads(trainer.clip, trainer.device)):
+    contexts = trainer.model.learner.ctx
+    arithmetic = operations(
+        lambda: torch.autograd.grad(trainer.model.text_features().sum(), contexts)
+    )
+    with threads(step_threads(trainer.clip.clip_model, trainer.device)):
         with meter.memory() as memory:
             for _ in range(_FIRST_STEPS):
                 step()
@@ -150,7 +152,7 @@ def measure_naive(naive: NaiveLMPT, trainer: PromptTrainer, meter: Meter) -> Mea
         naive.step(paths, rows, flips)
 
     tests = [item.impath for item in trainer.dm.dataset.test]
-    with threads(step_threads(trainer.clip, trainer.device)):
+    with threads(step_threads(trainer.clip.clip_model, trainer.device)):
         with meter.memory() as memory:
             arithmetic = operations(step)
         seconds = meter.median(step)

@@ -12,8 +12,8 @@ import train
 from common import config_rules
 from common.config_rules import Choice, Each, Number, OrNone, check_values, declare_rules, rule_of
 from configuration import default_cfg, flatten, own_nodes
-from trainers.base import prompt_options
-from trainers.coop import CoOp
+from trainers.base import method_node
+from trainers.coop import CoOp, CoOpModel
 
 # Keys that no rule can judge, and who does. Booleans are judged by their type.
 FREE = {
@@ -101,12 +101,10 @@ BROKEN = {
     "DATASET.NUM_SHOTS": (("0", "1 or more, or -1"),),
     "SEED": (("-2", r"in \[0, 4294967295\], or -1"),),
     "TRAINER.LMPT.CSE.GAMMA": (("-1", "0 or more"), ("'x'", "0 or more"), ("True", "0 or more")),
-    "TRAINER.LMPT.CSE.REDUCE_POS": (("men", "one of mean, sum, got 'men'. Did you mean 'mean'"),),
-    "TRAINER.LMPT.CSE.SIGN": (
-        ("hing", "one of .* Did you mean 'hinge'"),
-        ("3", "one of hinge, inverted"),
+    "TRAINER.LMPT.CSE.SPACE": (
+        ("txet", "one of token, pooled, text, got 'txet'. Did you mean 'text'"),
+        (3, "one of token, pooled, text"),
     ),
-    "TRAINER.LMPT.CSE.REDUCTION": (("sum", "one of weighted_sum, mean"),),
     "TRAINER.LMPT.N_CTX": (("0", "1 or more"),),
     "TRAINER.LMPT.PREC": (("fp64", "one of fp32, fp16, bf16, amp"),),
     "TRAINER.LOSS.NAME": (("dbb", "one of .* Did you mean 'db'"),),
@@ -146,7 +144,7 @@ def test_methods_that_build_on_ours_share_the_rules_of_shared_keys(monkeypatch):
     objects = getattr(TRAINER_REGISTRY, "_objects", None) or TRAINER_REGISTRY._obj_map
     monkeypatch.setitem(objects, "Mine", mine)
     cfg = default_cfg()
-    cfg.TRAINER.MINE = prompt_options(LOGIT_SCALE="learnt:20")
+    cfg.TRAINER.MINE = method_node(CoOpModel, LOGIT_SCALE="learnt:20")
     assert "MINE" in own_nodes()
     with pytest.raises(ValueError, match="TRAINER.MINE.LOGIT_SCALE must be 0 or more, got 'learnt"):
         check_values(cfg, methods=own_nodes())

@@ -46,3 +46,9 @@ def test_numbers_are_numbers_however_they_are_written(tmp_path):
 def test_other_keys_and_values_have_no_former_spelling():
     assert advice("OPTIM.LR", "clip") == ""
     assert advice(OWN, "soft") == "" == advice(OWN, 3)
+
+
+def test_a_key_that_is_gone_says_what_takes_its_place():
+    words = ["--trainer", "LMPT", "TRAINER.LMPT.CSE.SIGN", "hinge"]
+    with pytest.raises(ValueError, match="no key TRAINER.LMPT.CSE.SIGN any more: .*LMPT.PRESET"):
+        train.build_cfg(train.build_parser().parse_intermixed_args(words))

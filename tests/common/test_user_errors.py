@@ -15,9 +15,10 @@ from dassl.engine import TRAINER_REGISTRY
 import train
 from common.plugins import import_modules
 from common.user_errors import CommandParser, is_mistake, run_command, told
+from modeling.prompts.prompt_model import PromptModel
 from tests.helpers.project_copy import copy_project
 from tests.helpers.small_set import arguments, write_set
-from trainers.base import PromptTrainer, prompt_options
+from trainers.base import PromptTrainer, method_node
 
 pytestmark = pytest.mark.usefixtures("no_env_info")
 
@@ -182,15 +183,16 @@ def test_a_method_without_keys(refusal, method):
     ],
 )
 def test_a_loss_that_is_no_dict_of_terms(returned, got, root, tmp_path, method, monkeypatch):
-    def compute_loss(self, logits, targets, batch):
+    def loss(self, logits, targets, batch):
         return returned(self.criterion(logits, targets))
 
-    name = method(type("Lossy", (PromptTrainer,), {"compute_loss": compute_loss}))
+    model = type("LossyModel", (PromptModel,), {"loss": loss})
+    name = method(type("Lossy", (PromptTrainer,), {"model_class": model}))
     monkeypatch.setattr(
         "trainers.coop.extend_cfg",
-        lambda cfg: cfg.TRAINER.update(COOP=prompt_options(), LOSSY=prompt_options()),
+        lambda cfg: cfg.TRAINER.update(COOP=method_node(PromptModel), LOSSY=method_node(model)),
     )
-    with pytest.raises(ValueError, match=f'Lossy.compute_loss must return .*"loss" is.*{got}'):
+    with pytest.raises(ValueError, match=f'LossyModel.loss must return .*"loss" is.*{got}'):
         train.main(arguments(root, name, tmp_path / "out"))
 
 

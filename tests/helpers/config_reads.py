@@ -7,8 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-METHOD = "method_cfg"  # a trainer's own node: what it stands for, its class says
-_KNOWN = {METHOD: METHOD, "cse": f"{METHOD}.CSE"}  # the latter joins a preset and the keys
+METHOD = "method_cfg"  # a method's own node, as its trainer calls it: its class says which one
+# Its model calls it `options`; `cse` joins a preset and keys of CSE.
+_KNOWN = {METHOD: METHOD, "options": METHOD, "cse": f"{METHOD}.CSE"}
+_GETTERS = {"get", "option"}  # of a node, and of a model
 Reads = dict[str, set[str]]  # class, or "" outside of classes -> keys, from their section on
 
 
@@ -70,14 +72,16 @@ class _Scope:
     def path(self, node: ast.expr) -> str:
         """The key path that an expression stands for; empty if none."""
         if isinstance(node, ast.Name):
-            return self.names.get(node.id, _KNOWN.get(node.id, ""))
+            own = "" if node.id == "options" else _KNOWN.get(node.id, "")  # a name for any node
+            return self.names.get(node.id, own)
         if isinstance(node, ast.Attribute):
             if node.attr.isupper():
                 return f"{self.path(node.value)}.{node.attr}".lstrip(".")
             return _KNOWN.get(node.attr, "")
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if node.func.attr == "get" and node.args and isinstance(node.args[0], ast.Constant):
-                if base := self.path(node.func.value):
+            if node.func.attr in _GETTERS and node.args and isinstance(node.args[0], ast.Constant):
+                base = METHOD if node.func.attr == "option" else self.path(node.func.value)
+                if base:
                     return f"{base}.{node.args[0].value}"
         return ""
 

@@ -11,6 +11,8 @@ from torch import Tensor
 import train
 from loading.images import read_picture
 from loading.transforms import fixed_transform
+from modeling.encoders.features import Features
+from modeling.prompts.prompt_model import Batch
 from tests.helpers.small_clip import random_clip
 from tests.helpers.small_set import arguments, write_set
 
@@ -39,10 +41,16 @@ def first_step(trainer: Any) -> tuple[dict[str, Any], Tensor, Tensor, Tensor]:
     """The first batch, its targets [B, C], logits [B, C] and loss."""
     batch = next(iter(trainer.train_loader_x))
     views, targets = trainer.parse_batch_train(batch)
-    text_features = trainer.text_features()
-    batch.update(views=views, text_features=text_features)
-    logits = trainer.compute_logits(views, text_features)
-    return batch, targets, logits, trainer.compute_loss(logits, targets, batch)["loss"]
+    text = trainer.model.text_features()
+    batch["views"] = views
+    logits = trainer.model.logits(views, text)
+    loss = trainer.model.loss(logits, targets, loss_batch(batch, views, text))["loss"]
+    return batch, targets, logits, loss
+
+
+def loss_batch(batch: dict[str, Any], features: Features, text: Any) -> Batch:
+    """What a loss sees of a loader's batch."""
+    return Batch(features, text, batch["index"], batch["draw"])
 
 
 def image_features(trainer: Any, batch: dict[str, Any]) -> Tensor:
@@ -52,7 +60,7 @@ def image_features(trainer: Any, batch: dict[str, Any]) -> Tensor:
         inputs.SIZE, inputs.RESIZE, inputs.INTERPOLATION, inputs.PIXEL_MEAN, inputs.PIXEL_STD
     )
     images = torch.stack([transform(read_picture(path)) for path in batch["impath"]])
-    features = trainer.clip.encode_image(images)
+    features = trainer.clip.clip_model.encode_image(images)
     return features / features.norm(dim=-1, keepdim=True)
 
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from loading.cache.feature_cache import CachedLoader, FeatureCache, stack_views, written_out
 from loading.samplers import Draw, InOrder
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 
 CPU = torch.device("cpu")
 N, C, D, R = 5, 3, 8, 4
@@ -20,7 +20,7 @@ def unit(*shape):
 
 def some_views(count, local=False, mask=False):
     return [
-        Views(
+        Features(
             unit(N, D),
             unit(N, R, D).half() if local else None,
             torch.rand(N, R) < 0.5 if mask else None,

@@ -15,7 +15,7 @@ from loading.cache import feature_files, unfinished_files
 from loading.cache.feature_cache import FeatureCache, written_out
 from loading.cache.feature_files import CannotStoreError, FeatureFile
 from loading.samplers import Draw
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 
 CPU = torch.device("cpu")
 PATIENCE = 60  # seconds after which a process that should go on is taken to hang
@@ -26,10 +26,10 @@ CHECKSUMS = ["crc32 of global_features", "crc32 of local_features"]
 
 
 def features(local=True, mask=False):
-    """Views [V, N, ...], always the same."""
+    """Features [V, N, ...], always the same."""
     generator = torch.Generator().manual_seed(3)
     draw = lambda *shape: F.normalize(torch.randn(shape, generator=generator), dim=-1)  # noqa: E731
-    return Views(
+    return Features(
         draw(V, N, D),
         draw(V, N, R, D) if local else None,
         torch.rand(V, N, R, generator=generator) < 0.5 if mask else None,
@@ -44,7 +44,7 @@ def fill_from(source, put):
             put(
                 view,
                 first,
-                Views(
+                Features(
                     *(
                         None if t is None else t[view, rows]
                         for t in (source.global_features, source.local_features, source.mask)
@@ -188,7 +188,7 @@ def test_mapped_rows_are_read_when_they_are_needed(file, monkeypatch):
 
 def test_an_error_while_encoding_leaves_nothing(file):
     def fail(put):
-        put(0, 0, Views(torch.zeros(3, D)))
+        put(0, 0, Features(torch.zeros(3, D)))
         raise ValueError("a broken picture")
 
     with pytest.raises(ValueError, match="a broken picture"):

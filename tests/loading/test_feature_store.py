@@ -9,30 +9,19 @@ from torch import nn
 
 from loading.cache import feature_files
 from loading.cache.feature_store import FeatureStore, cache_folder, in_memory
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 from tests.loading.test_feature_files import CPU, KEY, N, V, features, fill, refuse, same
 
 
-class Encoders:
-    """Gives an encoder, and counts how often it is asked for."""
-
-    def __init__(self):
-        self.encoder, self.asked = nn.Linear(2, 2), 0
-
-    def __call__(self):
-        self.asked += 1
-        return self.encoder
+@pytest.fixture
+def encoder():
+    return nn.Linear(2, 2)
 
 
 @pytest.fixture
-def encoders():
-    return Encoders()
-
-
-@pytest.fixture
-def store(tmp_path, encoders):
+def store(tmp_path, encoder):
     return lambda name="ViT-B/16": FeatureStore(
-        tmp_path / "cache", "Set", name, encoders, "fp32", CPU
+        tmp_path / "cache", "Set", name, encoder, "fp32", CPU
     )
 
 
@@ -56,25 +45,27 @@ def test_a_weight_file_is_called_by_its_name_alone(store, tmp_path):
     assert path.name.startswith("Set-train-mine.v2-")
 
 
-def test_splits_and_encoders_have_files_of_their_own(store, encoders, capsys):
+def test_splits_and_encoders_have_files_of_their_own(store, encoder, capsys):
     ask(store(), fill)
     ask(store(), fill, "test")
-    encoders.encoder.weight.data[0, 0] += 1
+    encoder.weight.data[0, 0] += 1
     ask(store(), fill)
     assert capsys.readouterr().out.count("Encoded") == 3
     assert len(list(store().folder.iterdir())) == 3
 
 
-def test_the_encoder_is_asked_for_once_and_when_needed(store, encoders):
+def test_the_weights_are_read_once_and_when_needed(store, encoder, monkeypatch):
+    read, state_dict = [], encoder.state_dict
+    monkeypatch.setattr(encoder, "state_dict", lambda: read.append(1) or state_dict())
     made = store()
-    assert encoders.asked == 0
+    assert not read
     ask(made, fill), ask(made, fill, "test")
-    assert encoders.asked == 1
+    assert len(read) == 1
 
 
-def test_a_folder_that_cannot_be_written_is_reported_once(tmp_path, encoders, capsys):
+def test_a_folder_that_cannot_be_written_is_reported_once(tmp_path, encoder, capsys):
     (tmp_path / "file").touch()
-    store = FeatureStore(tmp_path / "file", "Set", "tiny", encoders, "fp32", CPU)
+    store = FeatureStore(tmp_path / "file", "Set", "tiny", encoder, "fp32", CPU)
     for split in ("train", "test"):
         found = ask(store, fill, split)
         assert torch.equal(found.global_features, features().global_features)
@@ -97,7 +88,7 @@ def test_in_memory_holds_what_a_file_would(store):
 
 
 def test_one_view_is_spelled_as_one(capsys):
-    in_memory("test", 1, 3, lambda put: put(0, 0, Views(torch.zeros(3, 2))), CPU)
+    in_memory("test", 1, 3, lambda put: put(0, 0, Features(torch.zeros(3, 2))), CPU)
     assert "Encoded 3 test images x 1 view in" in capsys.readouterr().out
 
 

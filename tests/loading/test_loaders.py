@@ -18,7 +18,7 @@ from loading.loaders import ViewLoaders
 from loading.samplers import Draw, EpochPlan, EveryView, ImageDataset
 from loading.transforms import fixed_transform
 from modeling.encoders.dense_image_encoder import DenseImageEncoder
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 from modeling.encoders.image_encoder import ImageEncoder
 from tests.helpers.small_clip import RESOLUTION, random_clip
 from tests.helpers.small_pictures import SIZE, Picture, read, write_pictures
@@ -135,9 +135,7 @@ class TestStore:
                 calls.append(len(images))
                 return encoder(images)
 
-            store = FeatureStore(
-                tmp_path / "cache", name, "ViT-B/16", lambda: encoder, precision, CPU
-            )
+            store = FeatureStore(tmp_path / "cache", name, "ViT-B/16", encoder, precision, CPU)
             made = make_loaders(encode, store=store)
             loader = made.train(items, transform or fixed(), EpochPlan(SIZE, 4, 1, flip))
             features = loader.cache.views.global_features
@@ -239,7 +237,7 @@ class Shift(nn.Module):
         self.weight = nn.Parameter(torch.ones(3))
 
     def forward(self, images):
-        return Views(F.normalize(images.mean((2, 3)) * self.weight, dim=-1))
+        return Features(F.normalize(images.mean((2, 3)) * self.weight, dim=-1))
 
 
 class TestImages:

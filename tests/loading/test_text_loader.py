@@ -6,7 +6,7 @@ import torch
 from loading.samplers import EpochPlan
 from loading.text_loader import TextLoader
 from modeling.clip.tokenizer import tokenize_captions
-from modeling.encoders.features import Views, join
+from modeling.encoders.features import Features, join
 from modeling.encoders.text_encoder import TextEncoder
 
 SENTENCES = [
@@ -61,15 +61,17 @@ def test_a_batch_holds_the_views_of_its_sentences(encode):
 
 def test_global_features_alone_need_no_regions(encode):
     def globally(tokens):
-        return Views(encode(tokens).global_features)
+        return Features(encode(tokens).global_features)
 
     for batch in loader(globally, 2**30):
         assert batch["views"].local_features is None and batch["views"].mask is None
 
 
 def test_join_pads_captions_and_not_images():
-    captions = [Views(torch.ones(1, 4), torch.ones(1, r, 4), torch.ones(1, r) > 0) for r in (2, 5)]
+    captions = [
+        Features(torch.ones(1, 4), torch.ones(1, r, 4), torch.ones(1, r) > 0) for r in (2, 5)
+    ]
     both = join(captions)
     assert both.local_features.shape == (2, 5, 4) and both.mask.sum(dim=1).tolist() == [2, 5]
-    images = [Views(torch.ones(2, 4), torch.ones(2, 9, 4)) for _ in range(3)]
+    images = [Features(torch.ones(2, 4), torch.ones(2, 9, 4)) for _ in range(3)]
     assert join(images).local_features.shape == (6, 9, 4) and join(images).mask is None

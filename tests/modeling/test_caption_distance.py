@@ -105,8 +105,8 @@ def test_general_tokens_never_meet_the_caption(vit):
     ("options", "message"),
     [
         ({"space": "image"}, "CSE.SPACE must be one of token, pooled, text"),
-        ({"prompt_tokens": "all"}, "CSE.PROMPT_TOKENS"),
-        ({"caption_tokens": "all"}, "CSE.CAPTION_TOKENS"),
+        ({"prompt_tokens": "all"}, "prompt_tokens"),
+        ({"caption_tokens": "all"}, "caption_tokens"),
         ({"general": 5}, "M_CTX must leave context tokens .* got 5"),
     ],
 )

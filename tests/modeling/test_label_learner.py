@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 from modeling.heads.label_learner import LABELS, LabelLearner
 
 B, R, C, D = 2, 3, 4, 16
@@ -30,7 +30,7 @@ def test_training_sets_out_from_the_sources_themselves(source):
 
 
 def test_scores_start_as_cosines_of_centred_features():
-    model, views = learner(), Views(unit(B, D), unit(B, R, D))
+    model, views = learner(), Features(unit(B, D), unit(B, R, D))
     labels, _ = model.labels(model.names)
     mean = (model.known + model.names) / 2
     centred = views.local_features - views.local_features.mean(dim=-1, keepdim=True)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOR_OTHERS = {"DATASET.SUBSAMPLE_CLASSES"}  # data set files written for CoOp read it
 SOURCES = [
     path
-    for top in ("datasets", "evaluation", "losses", "trainers")
+    for top in ("datasets", "evaluation", "losses", "modeling", "trainers")
     for path in (ROOT / top).rglob("*.py")
 ]
 
@@ -44,7 +44,8 @@ def test_every_key_is_read():
     for key in sorted(keys):
         top, method, name = (*key.split(".", 2), "", "")[:3]
         if top == "TRAINER" and method in trainers:  # read by the trainer, or what it builds on
-            own = set().union(*(reads.get(base.__name__, ()) for base in trainers[method].__mro__))
+            bases = (*trainers[method].__mro__, *trainers[method].model_class.__mro__)
+            own = set().union(*(reads.get(base.__name__, ()) for base in bases))
             assert f"{METHOD}.{name}" in own, f"{key} is declared and {method} never reads it"
         else:
             assert key in everywhere, f"{key} is declared and never read"

@@ -183,14 +183,14 @@ class TestStep:
 
     def test_only_the_learner_changes_and_towers_stay_in_eval_mode(self, trainer):
         built = trainer("CoOp")
-        before = {name: p.clone() for name, p in built.clip.state_dict().items()}
+        before = {name: p.clone() for name, p in built.clip.clip_model.state_dict().items()}
         assert built.get_model_names() == ["prompt_learner"]
-        start = built.prompt_learner.ctx.detach().clone()
+        start = built.model.learner.ctx.detach().clone()
         built.train()
-        assert not torch.equal(built.prompt_learner.ctx, start)
-        assert not built.clip.training
-        assert all(torch.equal(p, before[n]) for n, p in built.clip.state_dict().items())
-        assert all(p.grad is None for p in built.clip.parameters())
+        assert not torch.equal(built.model.learner.ctx, start)
+        assert not built.clip.clip_model.training
+        assert all(torch.equal(p, before[n]) for n, p in built.clip.clip_model.state_dict().items())
+        assert all(p.grad is None for p in built.clip.clip_model.parameters())
 
     def test_logits_are_clips_own(self, trainer):
         built = trainer("ZeroshotCLIP")
@@ -199,18 +199,18 @@ class TestStep:
         images = torch.rand(3, 3, 32, 32)
         tokens = clip.tokenize([f"a photo of a {name}." for name in NAMES])
         theirs, _ = clip_model(images, tokens)
-        ours = built.model_inference(built.encode_images(images))
+        ours = built.model_inference(built.clip.encode_images(images))
         assert torch.allclose(ours, theirs, atol=1e-4)
 
     @pytest.mark.parametrize("precision", ["fp16", "bf16", "amp"])
     @pytest.mark.parametrize("name", ["CoOp", "LMPT"])
     def test_lower_precisions_train_without_nan(self, trainer, name, precision):
         built = trainer(name, f"TRAINER.{name.upper()}.PREC", precision)
-        start = built.prompt_learner.ctx.detach().clone()
+        start = built.model.learner.ctx.detach().clone()
         built.train()
-        assert built.prompt_learner.ctx.dtype is torch.float32
-        assert torch.isfinite(built.prompt_learner.ctx).all()
-        assert not torch.equal(built.prompt_learner.ctx, start)
+        assert built.model.learner.ctx.dtype is torch.float32
+        assert torch.isfinite(built.model.learner.ctx).all()
+        assert not torch.equal(built.model.learner.ctx, start)
 
     def test_the_input_size_must_be_the_towers(self, trainer):
         with pytest.raises(ValueError, match=r'INPUT.SIZE "\(32, 32\)"'):

@@ -18,6 +18,7 @@ from scripts.benchmark.measure import Meter, operations
 from scripts.benchmark.naive import growing_average_precision
 from scripts.benchmark.sides import Setting, build_naive, build_ours
 from tests.helpers.small_clip import RESOLUTION, random_clip
+from tests.helpers.small_trainer import loss_batch
 from tests.helpers.tolerance import assert_as_exact, in_double
 
 CPU = torch.device("cpu")
@@ -54,10 +55,10 @@ def twins(setting, trainer, monkeypatch):
 
 def test_both_sides_train_alike(trainer, twins):
     """The naive twin computes what our trainer computes: losses, gradients and updates."""
-    start = trainer.prompt_learner.ctx.detach().clone()
+    start = trainer.model.learner.ctx.detach().clone()
     trainer.set_model_mode("train")
     trainer.batch_idx, trainer.num_batches = 0, 100
-    plan = list(trainer.train_plan)
+    plan = list(trainer.data.train_plan)
     assert any(draw.view for draws in plan for draw in draws)  # some are mirrored
     for draws, batch in zip(plan, trainer.train_loader_x, strict=True):
         rows = [draw.index for draw in draws]
@@ -66,8 +67,8 @@ def test_both_sides_train_alike(trainer, twins):
         losses = [naive.step(paths, rows, flips) for naive in twins]
         assert_as_exact(trainer.forward_backward(batch)["loss"], *losses)
         assert losses[0] > 0 and twins[0].contexts.grad.abs().max() > 0
-        assert_as_exact(trainer.prompt_learner.ctx.grad, *(naive.contexts.grad for naive in twins))
-    moved = [ctx - start for ctx in (trainer.prompt_learner.ctx, *(n.contexts for n in twins))]
+        assert_as_exact(trainer.model.learner.ctx.grad, *(naive.contexts.grad for naive in twins))
+    moved = [ctx - start for ctx in (trainer.model.learner.ctx, *(n.contexts for n in twins))]
     assert moved[1].abs().max() > 1e-3
     assert_as_exact(*moved)
 
@@ -76,9 +77,9 @@ def test_both_losses_are_alike_one_by_one(trainer, twins):
     batch = next(iter(trainer.train_loader_x))
     rows = batch["index"]
     views, targets = trainer.parse_batch_train(batch)
-    text_features = trainer.text_features()
-    logits = trainer.compute_logits(views, text_features)
-    ours = trainer.compute_loss(logits, targets, {**batch, "text_features": text_features})
+    text_features = trainer.model.text_features()
+    logits = trainer.model.logits(views, text_features)
+    ours = trainer.model.loss(logits, targets, loss_batch(batch, views, text_features))
     given = [(logits, targets), (logits.double(), targets.double())]
     found = [naive.classification_loss(*g) for naive, g in zip(twins, given, strict=True)]
     assert_as_exact(ours["loss_cls"], *found)

@@ -52,7 +52,7 @@ def on_meta(trainer):
     """A copy of a trainer, all tensors that it can reach included."""
     tensors = [found for found in gc.get_objects() if issubclass(type(found), Tensor)]
     twin = copy.deepcopy(trainer, {id(tensor): to_meta(tensor) for tensor in tensors})
-    twin.device = META
+    twin.device = twin.clip.device = META
     return twin
 
 
@@ -61,13 +61,13 @@ def take_steps(trainer):
     _ = trainer.train_loader_x.cache  # made with values, before they go
     trainer.set_model_mode("train")
     twin, meters = on_meta(trainer), TermMeters()
-    assert next(twin.prompt_learner.parameters()).is_meta
-    twin.num_batches, plan = 3, list(twin.train_plan)  # the third would move the schedule
+    assert next(twin.model.learner.parameters()).is_meta
+    twin.num_batches, plan = 3, list(twin.data.train_plan)  # the third would move the schedule
     for twin.batch_idx, draws in enumerate([plan[0], plan[-1]]):
         drawn = torch.empty(3, len(draws), dtype=torch.int64, device=META)
         with OffTheCPU():
             meters.update(twin.forward_backward(twin.train_loader_x.cache.batch(draws, drawn)))
-        trained = [p for p in twin.prompt_learner.parameters() if p.requires_grad]
+        trained = [p for p in twin.model.learner.parameters() if p.requires_grad]
         assert trained and all(p.grad is not None and p.grad.is_meta for p in trained)
 
 
@@ -135,7 +135,7 @@ def test_no_method_is_forgotten():
     recorded = {
         name
         for name, found in classes.items()
-        if issubclass(found, PromptTrainer) and not found.encoder_trains
+        if issubclass(found, PromptTrainer) and not found.tunes_image_encoder
     }
     assert recorded - {"PromptTrainer", "ZeroshotCLIP"} == checked
 
@@ -155,9 +155,9 @@ LOSS_OPTIONS = [
 
 @pytest.mark.parametrize(("name", "options"), LOSS_OPTIONS)
 def test_losses(name, options, coop, monkeypatch):
-    counts = (coop.train_targets == 1).sum(dim=0)
-    loss = build_loss(name, counts, len(coop.train_targets), **options)
-    monkeypatch.setattr(coop, "criterion", loss)
+    counts = (coop.data.targets == 1).sum(dim=0)
+    loss = build_loss(name, counts, len(coop.data.targets), **options)
+    monkeypatch.setattr(coop.model, "criterion", loss)
     take_steps(coop)
 
 
@@ -178,7 +178,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("loss", REFUSED)
 def test_what_cannot_be_recorded_is_found(loss, coop, monkeypatch):
-    monkeypatch.setattr(coop, "criterion", REFUSED[loss])
+    monkeypatch.setattr(coop.model, "criterion", REFUSED[loss])
     message = "on the CPU|meta|nonzero|no data"
     with pytest.raises((RuntimeError, NotImplementedError, AssertionError), match=message):
         take_steps(coop)

@@ -172,9 +172,9 @@ def test_a_captured_run_equals_an_eager_one(name, tmp_path, monkeypatch, no_env_
 
     def captured(self):
         build(self)
-        trained = [p for p in self.prompt_learner.parameters() if p.requires_grad]
-        self._captured = CapturedStep(self._gradients, trained)
-        self._captured._record = recording(self._captured, graphs)
+        step = self.step
+        step._captured = CapturedStep(step._gradients, step.parameters)
+        step._captured._record = recording(step._captured, graphs)
 
     def bound(self, recorded, inputs):
         recorded.graph.bind(recorded.inputs, recorded.terms, recorded.gradients)

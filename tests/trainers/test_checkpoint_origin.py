@@ -172,7 +172,7 @@ class TestGoingOn:
     def test_a_run_stopped_between_its_best_and_its_last_checkpoint_gets_both(self, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(PromptTrainer, "_keep_epoch", lambda self: 1 / 0)
-            patch.setattr(PromptTrainer, "_watched_metric", lambda self: 50.0)
+            patch.setattr(PromptTrainer, "test", lambda self, split=None: 50.0)
             with pytest.raises(ZeroDivisionError):
                 train.main(command("CoOp", "new", *BEST_TEST, "OPTIM.MAX_EPOCH", "1"))
         folder = Path("new/prompt_learner")
@@ -187,7 +187,7 @@ class TestGoingOn:
         def diverging(self, names=None):
             update(self, names)
             if self.epoch == 1:  # a finite loss, an infinite step
-                self.prompt_learner.ctx.data[0, 0] = float("inf")
+                self.model.learner.ctx.data[0, 0] = float("inf")
 
         with monkeypatch.context() as patch:
             patch.setattr(PromptTrainer, "model_update", diverging)

@@ -34,15 +34,15 @@ def test_a_step_is_the_papers(csc, position, offset, coop):
         *("TRAINER.COOP.CSC", csc, "TRAINER.COOP.CLASS_TOKEN_POSITION", position),
         *("TRAINER.COOP.N_CTX", 5, "TRAINER.COOP.LOGIT_BIAS", offset, "TRAINER.LOSS.NAME", "bce"),
     )
-    learner, shift = trainer.prompt_learner, 0.0
+    learner, shift = trainer.model.learner, 0.0
     if offset == "learnt":
-        trainer.affine.centre(torch.tensor(0.3))
-        shift = trainer.affine.offset
+        trainer.model.scale.centre(torch.tensor(0.3))
+        shift = trainer.model.scale.offset
     assert learner.ctx.shape == ((len(NAMES), 5, 64) if csc else (5, 64))
     batch, targets, logits, loss = first_step(trainer)
-    text_features = naive_text_features(NAMES, trainer.clip, learner.ctx, position)
+    text_features = naive_text_features(NAMES, trainer.clip.clip_model, learner.ctx, position)
     cosines = image_features(trainer, batch) @ text_features.T
-    expected = trainer.clip.logit_scale.exp() * (cosines - shift)
+    expected = trainer.clip.clip_model.logit_scale.exp() * (cosines - shift)
     assert torch.allclose(logits, expected, atol=1e-4)
     naive = torch.stack(bce(expected.double(), targets)).mean()
     assert float(loss.detach()) == pytest.approx(float(naive.detach()), rel=1e-4)
@@ -51,15 +51,15 @@ def test_a_step_is_the_papers(csc, position, offset, coop):
 
 def test_the_contexts_alone_are_trained(coop):
     trainer = coop()
-    assert list(trainer.prompt_learner.state_dict()) == ["ctx"]
+    assert list(trainer.model.learner.state_dict()) == ["ctx"]
     assert [id(p) for g in trainer.optim.param_groups for p in g["params"]] == [
-        id(trainer.prompt_learner.ctx)
+        id(trainer.model.learner.ctx)
     ]
-    before = {name: value.clone() for name, value in trainer.clip.state_dict().items()}
-    start = trainer.prompt_learner.ctx.detach().clone()
+    before = {name: value.clone() for name, value in trainer.clip.clip_model.state_dict().items()}
+    start = trainer.model.learner.ctx.detach().clone()
     trainer.train()
-    assert not torch.equal(trainer.prompt_learner.ctx, start)
-    for name, value in trainer.clip.state_dict().items():
+    assert not torch.equal(trainer.model.learner.ctx, start)
+    for name, value in trainer.clip.clip_model.state_dict().items():
         assert torch.equal(value, before[name]), name
 
 
@@ -72,7 +72,7 @@ def test_every_loss_lowers_itself(loss, csc, tmp_path):
         *("TRAINER.COOP.CSC", csc, "TRAINER.COOP.CTX_INIT", "a photo of a"),
         *("DATALOADER.TRAIN_X.BATCH_SIZE", 64),
     )
-    parameter = trainer.prompt_learner.ctx
+    parameter = trainer.model.learner.ctx
     before = first_step(trainer)[-1]
     gradient = torch.autograd.grad(before, parameter)[0]
     with torch.no_grad():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import train
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 from tests.helpers.small_set import arguments, contexts, results, write_set
 from tests.helpers.small_trainer import build, write_calm_set
 
@@ -22,9 +22,8 @@ def gradients(trainer, batch, rows):
     if local is not None:
         inputs["local_features"] = local[rows]
     inputs |= {"index": batch["index"][rows], "draw": batch["draw"][rows]}
-    trainer.model_zero_grad()
-    trainer._gradients(inputs)
-    trained = [p for p in trainer.prompt_learner.parameters() if p.requires_grad]
+    trainer.step(inputs)
+    trained = [p for p in trainer.model.learner.parameters() if p.requires_grad]
     return [p.grad.clone() for p in trained if p.grad is not None]
 
 
@@ -47,9 +46,9 @@ def test_features_do_not_depend_on_the_batch(tmp_path):
     trainer = build(tmp_path / "data", "DualCoOp", tmp_path / "out")
     images = torch.rand(6, 3, 32, 32)
     with torch.no_grad():
-        whole = trainer.encode_images(images)
-        parts = [trainer.encode_images(part) for part in images.split((1, 3, 2))]
-    shards = Views(
+        whole = trainer.clip.encode_images(images)
+        parts = [trainer.clip.encode_images(part) for part in images.split((1, 3, 2))]
+    shards = Features(
         torch.cat([part.global_features for part in parts]),
         torch.cat([part.local_features for part in parts]),
     )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from modeling.clip.tokenizer import CONTEXT_LENGTH
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 from modeling.prompts.prompt_learner import PromptLearner
 from tests.helpers import naive_losses as naive
 from tests.helpers.small_clip import TOWERS
@@ -81,21 +81,21 @@ def test_logits_loss_and_gradients_equal_a_naive_computation(method, tower, buil
     targets[0, 0] = -1
     regions = views.local_features  # of a random tower, which differ little among themselves
     regions = F.normalize(regions + 0.2 * torch.randn(regions.shape), dim=-1)
-    views = Views(views.global_features, regions)
-    logits = trainer.compute_logits(views, trainer.text_features())
-    loss = trainer.compute_loss(logits, targets, {})["loss"]
+    views = Features(views.global_features, regions)
+    logits = trainer.model.logits(views, trainer.model.text_features())
+    loss = trainer.model.loss(logits, targets, None)["loss"]
 
     scales = {"DualCoOp": (100, 20), "DualCoOpPP": (math.exp(3), math.exp(3))}[method]
-    competition, learner = method == "DualCoOpPP", trainer.prompt_learner
+    competition, learner = method == "DualCoOpPP", trainer.model.learner
     found = [(logits, loss)]
-    for clip in (in_double(trainer.clip), trainer.clip):
-        texts = {role: clips_own_text_features(learner, role, clip) for role in trainer.roles}
+    for clip in (in_double(trainer.clip.clip_model), trainer.clip.clip_model):
+        texts = {role: clips_own_text_features(learner, role, clip) for role in trainer.model.roles}
         evidence = texts.get("evid", texts["pos"])
-        given = Views(views.global_features, regions.to(clip.dtype))
+        given = Features(views.global_features, regions.to(clip.dtype))
         expected = naive_logits(given, evidence, texts["pos"], texts["neg"], *scales, competition)
         entries = naive.asymmetric(expected, targets, 2, 1, 0.05, detach=True)
         found.insert(1, (expected, naive.reduced(entries, "per_image", images=len(targets))))
-    contexts = [learner.get_parameter(f"ctx_{role}") for role in trainer.roles]
+    contexts = [learner.get_parameter(f"ctx_{role}") for role in trainer.model.roles]
     gradients = [torch.autograd.grad(loss, contexts) for _, loss in found]
     for values in (*zip(*found, strict=True), *zip(*gradients, strict=True)):
         assert_as_exact(*values)
@@ -103,7 +103,7 @@ def test_logits_loss_and_gradients_equal_a_naive_computation(method, tower, buil
 
 def test_the_same_contexts_for_both_signs_leave_every_class_undecided(build):
     trainer = build("TRAINER.DUALCOOP.CTX_INIT", "a photo of a")
-    logits = trainer.compute_logits(first_batch(trainer)[0], trainer.text_features())
+    logits = trainer.model.logits(first_batch(trainer)[0], trainer.model.text_features())
     torch.testing.assert_close(logits.sigmoid(), torch.full_like(logits, 0.5))
 
 
@@ -125,21 +125,21 @@ def test_it_has_as_many_values_as_published():
 
 def test_scales_are_fixed_or_learnt(build):
     fixed = build()
-    assert set(fixed.prompt_learner.state_dict()) == {"ctx_pos", "ctx_neg"}
+    assert set(fixed.model.learner.state_dict()) == {"ctx_pos", "ctx_neg"}
     learnt = build(
         *("TRAINER.DUALCOOP.LOGIT_SCALE", 50.0, "TRAINER.DUALCOOP.LOGIT_SCALE_LEARNABLE", True),
         *("TRAINER.DUALCOOP.REGION_SCALE", 20.0, "TRAINER.DUALCOOP.REGION_SCALE_LEARNABLE", True),
     )
     gains = {"affine.log_gain", "region_scale.log_gain"}
-    assert gains < set(learnt.prompt_learner.state_dict())
+    assert gains < set(learnt.model.learner.state_dict())
     views, targets = first_batch(learnt)
-    half = learnt.compute_logits(views, learnt.text_features())
+    half = learnt.model.logits(views, learnt.model.text_features())
     torch.testing.assert_close(
-        half, fixed.compute_logits(views, fixed.text_features()) / 2, rtol=1e-3, atol=1e-4
+        half, fixed.model.logits(views, fixed.model.text_features()) / 2, rtol=1e-3, atol=1e-4
     )
-    learnt.compute_loss(half, targets, {})["loss"].backward()
+    learnt.model.loss(half, targets, None)["loss"].backward()
     for name in gains:
-        assert learnt.prompt_learner.get_parameter(name).grad.abs() > 0
+        assert learnt.model.learner.get_parameter(name).grad.abs() > 0
     with pytest.raises(ValueError, match="REGION_SCALE must be above 0 where REGION_SCALE_LEARN"):
         build("TRAINER.DUALCOOP.REGION_SCALE", 0.0, "TRAINER.DUALCOOP.REGION_SCALE_LEARNABLE", True)
 
@@ -148,9 +148,9 @@ def test_labels_of_unseen_classes_reach_no_context(build):
     trainer = build("TRAINER.DUALCOOP.CSC", False, "TRAINER.DUALCOOP.UNSEEN", "['dog','tv']")
     views, targets = first_batch(trainer)
     unseen = torch.tensor([name in ("dog", "tv") for name in NAMES])
-    logits = trainer.compute_logits(views, trainer.text_features())
+    logits = trainer.model.logits(views, trainer.model.text_features())
     losses = [
-        trainer.compute_loss(logits, targets.masked_fill(unseen, label), {})["loss"]
+        trainer.model.loss(logits, targets.masked_fill(unseen, label), {})["loss"]
         for label in (0, 1)
     ]
     assert losses[0] == losses[1] > 0
@@ -172,7 +172,7 @@ def test_winner_take_all_in_training_in_evaluation_or_never(build):
         views, _ = first_batch(trainer)
         for mode in ("train", "eval"):
             trainer.set_model_mode(mode)
-            logits[when, mode] = trainer.compute_logits(views, trainer.text_features())
+            logits[when, mode] = trainer.model.logits(views, trainer.model.text_features())
     on, off = logits["both", "train"], logits["off", "train"]
     assert not torch.allclose(on, off)
     assert torch.equal(logits["both", "eval"], on) and torch.equal(logits["train", "train"], on)
@@ -185,9 +185,9 @@ def test_words_of_a_caption_can_stand_for_regions(build):
     trainer = build()
     words = F.normalize(torch.randn(2, 5, 32), dim=-1)
     mask = torch.tensor([[True] * 5, [True, True, False, False, False]])
-    texts = trainer.text_features()
-    logits = trainer.compute_logits(Views(words[:, 0], words, mask), texts)
-    short = trainer.compute_logits(Views(words[1:, 0], words[1:, :2]), texts)
+    texts = trainer.model.text_features()
+    logits = trainer.model.logits(Features(words[:, 0], words, mask), texts)
+    short = trainer.model.logits(Features(words[1:, 0], words[1:, :2]), texts)
     torch.testing.assert_close(logits[1:], short)
 
 
@@ -201,8 +201,8 @@ def test_it_trains_in_every_precision_and_on_other_sizes(precision, method, buil
         *("DATASET.LABEL_PROPORTION", 0.5),
         trainer=method,
     )
-    assert (trainer.train_targets == -1).any()
-    start = {name: p.detach().clone() for name, p in trainer.prompt_learner.named_parameters()}
+    assert (trainer.data.targets == -1).any()
+    start = {name: p.detach().clone() for name, p in trainer.model.learner.named_parameters()}
     trainer.train()
-    for name, parameter in trainer.prompt_learner.named_parameters():
+    for name, parameter in trainer.model.learner.named_parameters():
         assert torch.isfinite(parameter).all() and not torch.equal(parameter, start[name]), name

@@ -4,7 +4,7 @@ import pytest
 
 import train
 from tests.helpers.small_set import arguments, write_set
-from trainers.lmpt import LMPT
+from trainers.lmpt import LMPTModel
 
 pytestmark = pytest.mark.usefixtures("no_env_info")
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("no_env_info")
 def diverges(tmp_path, monkeypatch):
     """Runs LMPT whose embedding loss is NaN from a step on, counted from 1."""
     write_set(tmp_path / "data")
-    terms_of = LMPT.compute_loss
+    terms_of = LMPTModel.loss
 
     def run(step, *more):
         steps = []
@@ -25,7 +25,7 @@ def diverges(tmp_path, monkeypatch):
             worse = terms[part] * (float("nan") if len(steps) >= step else 1.0)
             return {**terms, part: worse, "loss": terms["loss"] + 0 * worse}
 
-        monkeypatch.setattr(LMPT, "compute_loss", broken)
+        monkeypatch.setattr(LMPTModel, "loss", broken)
         train.main(arguments(tmp_path / "data", "LMPT", tmp_path / "out", *more))
 
     return run

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from modeling.clip.loader import tokenize
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
+from modeling.prompts.prompt_model import Batch
 from tests.helpers import naive_losses as naive
 from tests.helpers.small_clip import TOWERS
 from tests.helpers.small_set import NAMES, arguments, results
@@ -42,17 +43,17 @@ def stir(module):
 
 def clips_own_features(trainer, template):
     texts = [template.format(name) for name in NAMES]
-    return F.normalize(trainer.clip.encode_text(tokenize(texts)), dim=-1)
+    return F.normalize(trainer.clip.clip_model.encode_text(tokenize(texts)), dim=-1)
 
 
 @pytest.mark.parametrize("tower", TOWERS)
 def test_logits_loss_and_gradients_equal_a_naive_computation(tower, build):
     trainer = build(tower=tower)
-    learner = trainer.prompt_learner
+    learner = trainer.model.learner
     stir(learner)
     views, targets = first_batch(trainer)
-    logits = trainer.compute_logits(views, trainer.text_features())
-    loss = trainer.compute_loss(logits, targets, {})["loss"]
+    logits = trainer.model.logits(views, trainer.model.text_features())
+    loss = trainer.model.loss(logits, targets, None)["loss"]
 
     found, learners = [(logits, loss)], [learner]
     for its in (in_double(learner), learner):
@@ -96,33 +97,33 @@ def test_before_training_classes_score_by_clips_own_alignment(build):
     labels, regions = (x - x.mean(dim=-1, keepdim=True) for x in (labels, views.local_features))
     cosines = F.normalize(regions, dim=-1) @ F.normalize(labels, dim=-1).t()  # [B, R, C]
     expected = 20 * ((20 * cosines).softmax(dim=1) * cosines).sum(dim=1) - 2
-    logits = trainer.compute_logits(views, trainer.text_features())
+    logits = trainer.model.logits(views, trainer.model.text_features())
     torch.testing.assert_close(logits, expected, rtol=2e-2, atol=2e-2)
 
 
 def test_contexts_behind_the_tower_leave_it_alone_in_the_step(build, monkeypatch):
     trainer = build()
-    start = trainer.text_features()[0]
+    start = trainer.model.text_features()[0]
 
     def refuse(*_):
         raise RuntimeError("the text tower ran")
 
-    monkeypatch.setattr(trainer.text_encoder, "forward", refuse)
-    assert torch.equal(trainer.text_features()[0], start)
+    monkeypatch.setattr(trainer.clip.text_encoder, "forward", refuse)
+    assert torch.equal(trainer.model.text_features()[0], start)
     trainer = build("TRAINER.PVLR.CAP", "pre")
-    monkeypatch.setattr(trainer.text_encoder, "forward", refuse)
+    monkeypatch.setattr(trainer.clip.text_encoder, "forward", refuse)
     with pytest.raises(RuntimeError, match="the text tower ran"):
-        trainer.text_features()
+        trainer.model.text_features()
 
 
 def test_contexts_in_the_tower_learn_and_stand_as_coops_do(build):
     trainer = build("TRAINER.PVLR.CAP", "pre")
     views, targets = first_batch(trainer)
-    logits = trainer.compute_logits(views, trainer.text_features())
-    trainer.compute_loss(logits, targets, {})["loss"].backward()
-    prompts = trainer.prompt_learner.prompts
+    logits = trainer.model.logits(views, trainer.model.text_features())
+    trainer.model.loss(logits, targets, None)["loss"].backward()
+    prompts = trainer.model.learner.prompts
     assert prompts.ctx.shape[0] == 4 and prompts.ctx.grad.abs().max() > 0
-    assert not hasattr(trainer.prompt_learner, "ctx")
+    assert not hasattr(trainer.model.learner, "ctx")
 
 
 @pytest.mark.parametrize(
@@ -143,21 +144,21 @@ def test_contexts_in_the_tower_learn_and_stand_as_coops_do(build):
 def test_every_switch_trains_all_that_it_leaves(changes, build):
     keys = [f"TRAINER.PVLR.{x}" if i % 2 == 0 else x for i, x in enumerate(changes)]
     trainer = build(*keys, "OPTIM.MAX_EPOCH", 2)
-    start = {name: p.detach().clone() for name, p in trainer.prompt_learner.named_parameters()}
+    start = {name: p.detach().clone() for name, p in trainer.model.learner.named_parameters()}
     trainer.train()
     # Behind a softmax over keys a bias of the keys changes nothing; weight decay may.
     still = {
-        name for name, p in trainer.prompt_learner.named_parameters() if torch.equal(p, start[name])
+        name for name, p in trainer.model.learner.named_parameters() if torch.equal(p, start[name])
     }
-    assert all(torch.isfinite(p).all() for p in trainer.prompt_learner.parameters())
+    assert all(torch.isfinite(p).all() for p in trainer.model.learner.parameters())
     assert still <= {"exchange.keys.bias"}, still
 
 
 def test_one_sided_exchange_and_static_centres(build):
     for direction, centres in (("both", 3), ("labels", 3), ("regions", 2), ("off", 2)):
         trainer = build("TRAINER.PVLR.DMA", direction)
-        learner, views = trainer.prompt_learner, first_batch(trainer)[0]
-        labels = trainer.text_features()[0]
+        learner, views = trainer.model.learner, first_batch(trainer)[0]
+        labels = trainer.model.text_features()[0]
         seen, _ = learner.exchange(labels, views.local_features)
         assert seen.dim() == centres, direction  # [B, C, D] follow the image, [C, D] do not
 
@@ -165,9 +166,9 @@ def test_one_sided_exchange_and_static_centres(build):
 def test_agreement_adds_the_disagreement_of_the_sources(build):
     trainer = build("TRAINER.PVLR.AGREEMENT", 0.5)
     views, targets = first_batch(trainer)
-    text_features = trainer.text_features()
-    logits = trainer.compute_logits(views, text_features)
-    terms = trainer.compute_loss(logits, targets, {"text_features": text_features})
+    text_features = trainer.model.text_features()
+    logits = trainer.model.logits(views, text_features)
+    terms = trainer.model.loss(logits, targets, Batch(views, text_features, None, None))
     known = clips_own_features(trainer, "a photo of a {}.")
     names = clips_own_features(trainer, "{}")
     expected = 1 - (known * names).sum(dim=-1).mean()
@@ -181,21 +182,21 @@ def test_descriptions_and_templates_are_the_fixed_prompts(build, tmp_path):
     trainer = build("TRAINER.PVLR.DESCRIPTIONS", tmp_path / "words.json")
     parts = [clips_own_features(trainer, "the {} at home"), clips_own_features(trainer, "one {}")]
     expected = F.normalize(torch.stack(parts).mean(dim=0), dim=-1)
-    torch.testing.assert_close(trainer.prompt_learner.known, expected, rtol=1e-3, atol=1e-4)
-    ensemble = build("TRAINER.PVLR.TEMPLATES", "ours").prompt_learner.known
-    assert not torch.allclose(ensemble, build().prompt_learner.known)
+    torch.testing.assert_close(trainer.model.learner.known, expected, rtol=1e-3, atol=1e-4)
+    ensemble = build("TRAINER.PVLR.TEMPLATES", "ours").model.learner.known
+    assert not torch.allclose(ensemble, build().model.learner.known)
     with pytest.raises(ValueError, match="takes TEMPLATES or DESCRIPTIONS, got both"):
         build("TRAINER.PVLR.TEMPLATES", "ours", "TRAINER.PVLR.DESCRIPTIONS", "x.json")
 
 
 def test_words_of_a_caption_can_stand_for_regions(build):
     trainer = build()
-    stir(trainer.prompt_learner)
+    stir(trainer.model.learner)
     words = F.normalize(torch.randn(2, 5, 32), dim=-1)
     mask = torch.tensor([[True] * 5, [True, True, False, False, False]])
-    texts = trainer.text_features()
-    logits = trainer.compute_logits(Views(words[:, 0], words, mask), texts)
-    short = trainer.compute_logits(Views(words[1:, 0], words[1:, :2]), texts)
+    texts = trainer.model.text_features()
+    logits = trainer.model.logits(Features(words[:, 0], words, mask), texts)
+    short = trainer.model.logits(Features(words[1:, 0], words[1:, :2]), texts)
     torch.testing.assert_close(logits[1:], short, rtol=1e-4, atol=1e-5)
 
 
@@ -209,7 +210,7 @@ def test_a_trained_model_scores_the_same_when_loaded(build, tmp_path):
 
 
 def test_the_seed_decides_the_start(build):
-    first, second = (build().prompt_learner.state_dict() for _ in range(2))
+    first, second = (build().model.learner.state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 

@@ -1,22 +1,21 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
 import train
 from modeling.clip.tokenizer import tokenize_captions
 from modeling.encoders.dense_image_encoder import DenseImageEncoder
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
+from modeling.encoders.frozen_clip import FrozenClip, RegionOptions
 from modeling.encoders.text_encoder import TextEncoder
-from modeling.prompts.logit_scale import LogitAffine
 from modeling.prompts.prompt_learner import PromptLearner
+from modeling.prompts.prompt_model import Batch
 from tests.helpers.small_clip import RESOLUTION, random_clip
 from tests.helpers.small_set import arguments, results, write_set
 from tests.helpers.small_trainer import build
 from tests.helpers.tolerance import assert_as_exact, in_double
-from trainers.tai_dpt import TaIDPT
+from trainers.tai_dpt import TaIDPTModel
 
 from losses import ranking_loss  # isort: skip
 
@@ -26,24 +25,14 @@ TARGETS = torch.tensor([[1.0, 0, 0], [0, 1, 1], [1, -1, 1]])
 
 
 def method(clip_model, regions=0.5):
-    """TaI-DPT's own part of a trainer, without data."""
-    roles = ("global", "local") if regions else ("global",)
-    made = TaIDPT.__new__(TaIDPT)
-    made.__dict__.update(
-        text_encoder=TextEncoder(clip_model),
-        prompt_learner=PromptLearner(
-            NAMES, clip_model, roles, n_ctx=4, generator=torch.Generator().manual_seed(0)
-        ),
-        method_cfg=SimpleNamespace(WORD_SCALE=50.0, REGION_SCALE=40.0, REGION_WEIGHT=regions),
-        affine=LogitAffine(4.0),
-        criterion=ranking_loss,
-    )
-    return made
+    """TaI-DPT's model, without data."""
+    clip = FrozenClip(clip_model, regions=RegionOptions())
+    return TaIDPTModel(NAMES, clip, ranking_loss, N_CTX=4, REGION_WEIGHT=regions)
 
 
 def naive_branches(clip_model, learner, views, scale):
     """Both branches' logits, image by image and class by class, on CLIP's own text tower."""
-    views = Views(  # in the tower's precision
+    views = Features(  # in the tower's precision
         *(x.to(clip_model.dtype) for x in (views.global_features, views.local_features)), views.mask
     )
     features = {}
@@ -93,14 +82,14 @@ def test_logits_loss_and_gradients_equal_naive_loops(tower, kind, scale):
     made = method(clip_model)
     views = views_of(kind, tower, clip_model)
     features = made.text_features()
-    logits = made.compute_logits(views, features)
-    terms = made.compute_loss(logits, TARGETS, {"views": views, "text_features": features})
+    logits = made.logits(views, features)
+    terms = made.loss(logits, TARGETS, Batch(views, features, None, None))
     found = [(logits, terms["loss"], terms["loss_local"])]
     for clip in (in_double(clip_model), clip_model):
-        whole, local = naive_branches(clip, made.prompt_learner, views, scale)
+        whole, local = naive_branches(clip, made.learner, views, scale)
         losses = naive_ranking(whole, TARGETS), naive_ranking(local, TARGETS)
         found.insert(1, ((whole + local) / 2, sum(losses), losses[1]))
-    contexts = [made.prompt_learner.ctx_global, made.prompt_learner.ctx_local]
+    contexts = [made.learner.ctx_global, made.learner.ctx_local]
     gradients = [torch.autograd.grad(loss, contexts) for _, loss, _ in found]
     assert all(gradient.norm() > 0 for gradient in gradients[0])
     for values in (*zip(*found, strict=True), *zip(*gradients, strict=True)):
@@ -111,16 +100,18 @@ def test_padding_has_no_say():
     clip_model = random_clip()
     made = method(clip_model)
     tokens = tokenize_captions(CAPTIONS)
-    together = made.text_encoder.encode_views(tokens)
+    together = made.clip.text_encoder.encode_views(tokens)
     features = made.text_features()
     for row in range(len(CAPTIONS)):
-        alone = made.text_encoder.encode_views(tokens[row : row + 1])
+        alone = made.clip.text_encoder.encode_views(tokens[row : row + 1])
         for a, b in zip(
-            made.branches(alone, features), made.branches(together, features), strict=True
+            made.branches(alone, features),
+            made.branches(together, features),
+            strict=True,
         ):
             torch.testing.assert_close(a[0], b[row], atol=1e-5, rtol=1e-4)
     noise = torch.where(together.mask[..., None], together.local_features, 9.0)
-    changed = Views(together.global_features, noise, together.mask)
+    changed = Features(together.global_features, noise, together.mask)
     torch.testing.assert_close(made.cosines(changed, features), made.cosines(together, features))
 
 
@@ -128,13 +119,15 @@ def test_captions_and_images_have_steepness_of_their_own():
     made = method(random_clip())
     views = views_of("captions", "ViT", random_clip())
     features = made.text_features()
-    as_image = Views(views.global_features[:1], views.local_features[:1, :5])
-    as_text = Views(*as_image.__dict__.values())
-    as_text = Views(as_text.global_features, as_text.local_features, torch.ones(1, 5).bool())
+    as_image = Features(views.global_features[:1], views.local_features[:1, :5])
+    as_text = Features(*as_image.__dict__.values())
+    as_text = Features(as_text.global_features, as_text.local_features, torch.ones(1, 5).bool())
     assert not torch.allclose(
-        made.branches(as_image, features)[1], made.branches(as_text, features)[1], atol=1e-7
+        made.branches(as_image, features)[1],
+        made.branches(as_text, features)[1],
+        atol=1e-7,
     )
-    made.method_cfg.REGION_SCALE = 50.0
+    made.options.REGION_SCALE = 50.0
     torch.testing.assert_close(
         made.branches(as_image, features)[1], made.branches(as_text, features)[1]
     )
@@ -145,10 +138,10 @@ def test_a_global_branch_alone():
     made = method(clip_model, regions=0)
     views = views_of("captions", "ViT", clip_model)
     features = made.text_features()
-    assert len(features) == 1 and list(made.prompt_learner.state_dict()) == ["ctx_global"]
-    without = Views(views.global_features)
+    assert len(features) == 1 and list(made.learner.state_dict()) == ["ctx_global"]
+    without = Features(views.global_features)
     torch.testing.assert_close(
-        made.compute_logits(without, features), 4 * views.global_features @ features[0].t()
+        made.logits(without, features), 4 * views.global_features @ features[0].t()
     )
 
 
@@ -199,4 +192,4 @@ def test_texts_are_encoded_before_the_first_epoch(tmp_path, no_env_info):
     trainer = build(tmp_path, "TaIDPT", tmp_path / "out", "DATASET.TEXT_AS_IMAGE", True)
     trainer.before_train()
     trainer.close_writer()
-    assert len(vars(trainer.train_loader_x)["cache"]) == len(trainer.train_targets)
+    assert len(vars(trainer.train_loader_x)["cache"]) == len(trainer.data.targets)

@@ -47,10 +47,10 @@ def test_captions_stand_for_images(build):
     trainer.batch_idx, trainer.num_batches = 0, 2
     batch = next(iter(trainer.train_loader_x))
     views, targets = trainer.parse_batch_train(batch)
-    sentences = [trainer.texts.sentences[i] for i in batch["index"].tolist()]
-    alone = trainer.text_encoder.encode_tokens(tokenize_captions(sentences))
+    sentences = [trainer.data.texts.sentences[i] for i in batch["index"].tolist()]
+    alone = trainer.clip.text_encoder.encode_tokens(tokenize_captions(sentences))
     torch.testing.assert_close(views.global_features, alone, atol=1e-5, rtol=0)
-    expected = torch.as_tensor(trainer.texts.labels)[batch["index"]]
+    expected = torch.as_tensor(trainer.data.texts.labels)[batch["index"]]
     assert torch.equal(targets, expected)
     assert views.local_features is None  # CoOp does not look at words one by one
     regional = build("CoOp", *TEXTS, "TRAINER.COOP.REGION_WEIGHT", 0.5)
@@ -60,17 +60,17 @@ def test_captions_stand_for_images(build):
 
 def test_lmpts_captions_are_the_texts_themselves(build):
     trainer = build("LMPT", *TEXTS)
-    index = torch.arange(len(trainer.texts.sentences))
-    rows, captioned = trainer.captions.rows(index, torch.zeros_like(index))
+    index = torch.arange(len(trainer.data.texts.sentences))
+    rows, captioned = trainer.model.captions.rows(index, torch.zeros_like(index))
     assert captioned.all()
-    expected = tokenize_captions(trainer.texts.sentences)
-    assert torch.equal(trainer.captions.tokens[rows], expected)
+    expected = tokenize_captions(trainer.data.texts.sentences)
+    assert torch.equal(trainer.model.captions.tokens[rows], expected)
 
 
 def test_counts_are_those_of_the_texts(build):
     trainer = build("CoOp", *TEXTS)
-    counts = torch.as_tensor(trainer.texts.labels).sum(dim=0)
-    assert torch.equal((trainer.train_targets == 1).sum(dim=0).float(), counts)
+    counts = torch.as_tensor(trainer.data.texts.labels).sum(dim=0)
+    assert torch.equal((trainer.data.targets == 1).sum(dim=0).float(), counts)
 
 
 def test_texts_cannot_train_an_image_tower(build):
@@ -98,9 +98,13 @@ class TestRegions:
             pictures, texts = (x / x.norm(dim=-1, keepdim=True) for x in (pictures, texts))
             return clip.logit_scale.exp() * pictures @ texts.T
 
-        assert not trainer.looks_at_regions
-        found = trainer.compute_logits(trainer.encode_images(images), trainer.text_features())
-        assert_as_exact(found, logits(trainer.clip), logits(in_double(trainer.clip)))
+        assert not trainer.clip.uses_regions
+        found = trainer.model.logits(
+            trainer.clip.encode_images(images), trainer.model.text_features()
+        )
+        assert_as_exact(
+            found, logits(trainer.clip.clip_model), logits(in_double(trainer.clip.clip_model))
+        )
 
     @pytest.mark.parametrize("name", ["CoOp", "LMPT", "ZeroshotCLIP"])
     def test_logits_are_a_share_of_pooled_regions(self, name, build):
@@ -109,16 +113,16 @@ class TestRegions:
             with pytest.raises(ValueError, match=rf"{node}.REGION_WEIGHT must be in \[0, 1\]"):
                 build(name, f"{node}.REGION_WEIGHT", share)
         trainer = build(name, f"{node}.REGION_WEIGHT", 0.25, f"{node}.REGION_SCALE", 7.0)
-        views = trainer.encode_images(torch.rand(2, 3, 32, 32))
-        texts = trainer.text_features().detach()
+        views = trainer.clip.encode_images(torch.rand(2, 3, 32, 32))
+        texts = trainer.model.text_features().detach()
         expected = torch.empty(2, len(texts))
         for b in range(2):
             for c in range(len(texts)):
                 regions = views.local_features[b] @ texts[c]
                 pooled = ((7 * regions).softmax(0) * regions).sum()
                 expected[b, c] = 0.75 * views.global_features[b] @ texts[c] + 0.25 * pooled
-        expected = expected * trainer.clip.logit_scale.exp()
-        found = trainer.compute_logits(views, texts)
+        expected = expected * trainer.clip.clip_model.logit_scale.exp()
+        found = trainer.model.logits(views, texts)
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)
 
     def test_runs_end_to_end(self, root, tmp_path):
@@ -162,6 +166,6 @@ class TestOneLabelAnImage:
         assert (targets.sum(dim=1) == 1).all()
         _, labels = trainer.parse_batch_test(batch)
         assert torch.equal(labels, batch["label"])
-        logits = trainer.compute_logits(views, trainer.text_features())
+        logits = trainer.model.logits(views, trainer.model.text_features())
         expected = torch.nn.functional.cross_entropy(logits, labels)
-        torch.testing.assert_close(trainer.criterion(logits, targets), expected)
+        torch.testing.assert_close(trainer.model.criterion(logits, targets), expected)

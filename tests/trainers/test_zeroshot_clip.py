@@ -26,7 +26,7 @@ def zeroshot(tower, tmp_path):
 def text_feature(trainer, texts):
     units = []
     for text in texts:
-        feature = trainer.clip.encode_text(tokenize([text]))[0]
+        feature = trainer.clip.clip_model.encode_text(tokenize([text]))[0]
         units.append(feature / feature.norm())
     mean = sum(units) / len(units)
     return mean / mean.norm()
@@ -36,9 +36,9 @@ def assert_scores(trainer, texts):
     """Logits are CLIP's own, of each class's texts."""
     batch = next(iter(trainer.train_loader_x))
     views, _ = trainer.parse_batch_train(batch)
-    logits = trainer.compute_logits(views, trainer.text_features())
+    logits = trainer.model.logits(views, trainer.model.text_features())
     rows = torch.stack([text_feature(trainer, texts[name]) for name in NAMES])
-    expected = trainer.clip.logit_scale.exp() * image_features(trainer, batch) @ rows.T
+    expected = trainer.clip.clip_model.logit_scale.exp() * image_features(trainer, batch) @ rows.T
     assert torch.allclose(logits, expected, atol=1e-4)
 
 
@@ -67,11 +67,12 @@ def test_descriptions_of_the_classes(zeroshot, tmp_path):
 
 def test_it_trains_nothing(zeroshot, capsys):
     trainer = zeroshot()
-    before = {name: value.clone() for name, value in trainer.clip.state_dict().items()}
+    before = {name: value.clone() for name, value in trainer.clip.clip_model.state_dict().items()}
     trainer.train()
     assert "ZeroshotCLIP trains nothing." in capsys.readouterr().out
     assert all(
-        torch.equal(value, before[name]) for name, value in trainer.clip.state_dict().items()
+        torch.equal(value, before[name])
+        for name, value in trainer.clip.clip_model.state_dict().items()
     )
 
 

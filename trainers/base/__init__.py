@@ -1,20 +1,18 @@
-"""What every method shares, in four steps that build on each other.
+"""What every method's trainer shares.
 
-`epoch_loop` runs an epoch, `life_cycle` a whole run, `batches` feeds it, and `prompt_trainer` is
-what a method subclasses.
+`prompt_trainer` holds Dassl's hooks; each of the other files is one object that it owns.
 """
 
 from yacs.config import CfgNode
 
-from trainers.base import batches, life_cycle, prompt_trainer
-from trainers.base.contract import REGIONS, prompt_options
-from trainers.base.life_cycle import LifeCycle
+from trainers.base import options, training_data
+from trainers.base.options import method_node
 from trainers.base.prompt_trainer import PromptTrainer
 
-__all__ = ["REGIONS", "LifeCycle", "PromptTrainer", "extend_cfg", "prompt_options"]
+__all__ = ["PromptTrainer", "extend_cfg", "method_node"]
 
 
 def extend_cfg(cfg: CfgNode) -> None:
-    """Declare the keys of all of them."""
-    for part in (life_cycle, batches, prompt_trainer):
+    """Declare the keys of all prompt trainers."""
+    for part in (options, training_data):
         part.extend_cfg(cfg)

@@ -8,13 +8,13 @@ versions lack it and are read all the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from dassl.utils import load_checkpoint
-from torch import Tensor
+from torch import Tensor, nn
 
 BEST = "model-best.pth.tar"
 _NUMBERED = re.compile(r"model\.pth\.tar-(\d+)")
@@ -65,7 +65,7 @@ class Checkpoints:
         path = self.folder / BEST
         return load_checkpoint(str(path)) if path.is_file() else None
 
-    def newest(self) -> tuple[Path, dict[str, Any]] | None:
+    def resume_point(self) -> tuple[Path, dict[str, Any]] | None:
         """The checkpoint with most epochs done and what it holds, or None.
 
         That is the best one if the run was stopped before the same epoch's numbered one.
@@ -76,13 +76,24 @@ class Checkpoints:
             return self.folder / BEST, best
         return (numbered[last], load_checkpoint(str(numbered[last]))) if numbered else None
 
-    def superseded(self, last: int) -> Iterator[Path]:
-        """Numbered checkpoints before epoch `last` that were kept for resuming alone."""
+    def keep_newest(self, last: int) -> None:
+        """Remove checkpoints before epoch `last` that were kept for resuming alone."""
         for epoch, path in self.epochs().items():
             if epoch < last:
                 run = load_checkpoint(str(path)).get("run")
                 if run and run.get("resume_only"):
-                    yield path
+                    path.unlink(missing_ok=True)
+
+
+def how_chosen(path: Path, checkpoint: Mapping[str, Any]) -> str:
+    """The rule by which a checkpoint's epoch was chosen, for the results."""
+    run = checkpoint.get("run")
+    if run is None:
+        return "unknown"
+    if path.name == BEST:
+        return run["selection"]
+    done = checkpoint["epoch"]
+    return "last_step" if done == run["max_epoch"] else f"epoch_{done}"
 
 
 def learnt(path: Path, checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -199,3 +210,31 @@ def first_difference(there: Sequence[str], here: Sequence[str]) -> str:
         if old != new:
             return f"class {index} is {old!r} there, {new!r} here"
     return ""
+
+
+def load_into(
+    module: nn.Module, path: Path, checkpoint: Mapping[str, Any], here: Mapping[str, Any]
+) -> None:
+    """Put a checkpoint's tensors into a module if they belong there.
+
+    Args:
+        module: changed in place.
+        path: the checkpoint, for messages.
+        checkpoint: what it holds.
+        here: what a checkpoint of the run at hand says of itself; see `check_origin`.
+
+    Raises:
+        ValueError: it belongs to another trainer, CLIP, options or classes.
+    """
+    run = checkpoint.get("run")
+    if run is None:
+        print(
+            f"{path} does not say which trainer, CLIP, class names and selection it comes "
+            "from; the names and shapes of its tensors are all that is checked."
+        )
+    else:
+        for note in check_origin(path, run, here):
+            print(note)
+    tensors = learnt(path, checkpoint)
+    check_tensors(path, tensors, module.state_dict())
+    module.load_state_dict(tensors)

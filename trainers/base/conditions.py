@@ -40,7 +40,7 @@ def conditions_of(trainer: TrainerBase) -> dict[str, Any]:
     conditions: dict[str, Any] = {
         f"{name} images": _images(items, folder) for name, items in splits.items() if items
     }
-    captions = getattr(trainer, "train_captions", None)
+    captions = getattr(getattr(trainer, "data", None), "captions", None)
     if captions is not None:
         conditions["captions"] = _captions(captions)
     conditions[_CLASSES] = list(dataset.classnames)

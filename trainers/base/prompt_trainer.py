@@ -1,238 +1,197 @@
-"""What every method shares: a frozen CLIP, views of its samples, one training step."""
+"""The trainer of every prompt method: Dassl's hooks around the objects that do the work."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import time
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
+from dassl.engine import TrainerX
+from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import load_checkpoint, save_checkpoint
 from torch import Tensor, nn
+from tqdm import tqdm
 from yacs.config import CfgNode
 
-from common.config_rules import Choice, declare_rules
+from common.rng_state import get_rng_state, set_rng_state
 from common.threads import step_threads, threads
+from compat.checkpoint_writer import point_to
+from evaluation.run_report import RunReport
 from loading.cache.feature_cache import CachedLoader
+from loading.cache.feature_key import weights_digest
 from loading.text_loader import TextLoader
 from losses.config import loss_from_config
-from modeling.clip.loader import load_clip
-from modeling.clip.precision import Precision
-from modeling.encoders.dense_image_encoder import VIT_REGIONS, DenseImageEncoder
-from modeling.encoders.features import Views
-from modeling.encoders.image_encoder import ImageEncoder
-from modeling.encoders.region_pooling import region_pool
-from modeling.encoders.text_encoder import TextEncoder
-from modeling.prompts.logit_scale import LogitAffine
-from modeling.prompts.prompt_learner import PromptLearner
-from trainers.base.batches import Batches
-from trainers.base.captured_step import CapturedStep
-from trainers.base.contract import check_terms, own_options
+from modeling.encoders.features import Features
+from modeling.encoders.frozen_clip import FrozenClip, RegionOptions
+from modeling.prompts.prompt_model import PromptModel
+from trainers.base.checkpoints import BEST, Checkpoints, how_chosen, load_into
+from trainers.base.epoch_log import EpochLog
+from trainers.base.epoch_selection import FINAL_MODELS, PLATEAU, EpochSelection
 from trainers.base.initial_weights import load_initial_weights
+from trainers.base.options import check_shared_options, own_options
+from trainers.base.plateau import PlateauOnValidation
+from trainers.base.run_record import RunClock, origin_of
+from trainers.base.step import TrainingStep
+from trainers.base.training_data import TrainingData
 
 _BATCHES_OF_MEAN = 8  # training batches that LOGIT_BIAS is measured on
-_VIEWS = ("global_features", "local_features", "mask")
-_PLACES = ("index", "draw")
+_FEW_BATCHES = 20  # of an evaluation; fewer need no progress bar
+_FEATURES = ("global_features", "local_features", "mask")
+_PER_SAMPLE = ("index", "draw")
 
 
-def extend_cfg(cfg: CfgNode) -> None:
-    """Declare the keys of the towers and of the training step."""
-    cfg.MODEL.BACKBONE.NAME = "tiny"  # a CLIP name or the path of a weight file
-    # How regions are read from an image tower, by the methods that look at regions.
-    cfg.MODEL.DENSE = CfgNode(
-        {
-            "POS_EMBED": False,  # ResNet: add the attention pool's positions
-            "MEAN_TOKEN": False,  # ResNet: the mean of the regions is one more region
-            "VIT": "value",  # value (the last block's value path) | last (its plain output)
-        }
-    )
-    cfg.TRAIN.CUDA_GRAPH = True  # replay the step as one CUDA graph, on a GPU
+class PromptTrainer(TrainerX):
+    """A Dassl trainer around a frozen CLIP and a `PromptModel`.
 
-
-declare_rules("MODEL.DENSE", {"VIT": Choice(VIT_REGIONS)})
-
-
-class PromptTrainer(Batches):
-    """A Dassl trainer around a frozen CLIP.
-
-    A method overrides some of `build_learner`, `text_features`, `cosines`, `compute_logits` and
-    `compute_loss`, and declares its keys, `method_cfg`, under `TRAINER.<CLASS NAME IN CAPITALS>`.
+    A method's trainer names its model, and says what the model needs beside its options. Its keys
+    are those of `TRAINER.<CLASS NAME IN CAPITALS>`.
 
     Attributes:
-        roles: of the contexts, one set of them each; see `PromptLearner`.
+        model_class: the method's maths.
+        learner_name: the checkpoints' folder, as in CoOp.
+        class_specific: whether what is learnt has a part for each class, which no other can use.
+        needs_regions: whether the model looks at regions whatever its options.
+        tunes_image_encoder: whether the image tower learns: images are encoded in every step.
+        data: lists, targets, captions and loaders.
+        clip: the frozen towers.
+        model: the method's model; `model.learner` is what is trained and saved.
+        weights_epoch: epochs of training behind the current weights.
     """
 
-    roles: tuple[str, ...] = ("ctx",)
+    model_class: type[PromptModel] = PromptModel
+    learner_name = "prompt_learner"
+    class_specific = False
+    needs_regions = False
+    tunes_image_encoder = False
 
     def __init__(self, cfg: CfgNode) -> None:
+        self._clock = RunClock()
+        self._training = False
+        self._text_once: Any = None
         self.method_cfg = own_options(cfg, type(self).__name__)
         self.seed = max(cfg.SEED, 0)
-        self._text_features_once: Any = None
+        self.weights_epoch = 0
+        self.epoch_selection = EpochSelection(cfg.TEST.FINAL_MODEL, cfg.OPTIM.LR_SCHEDULER)
+        self.selection = cfg.TEST.FINAL_MODEL  # how the weights at hand were chosen
         super().__init__(cfg)
-        dataset = self.dm.dataset
-        if hasattr(self.evaluator, "describe_classes") and hasattr(dataset, "groups"):
-            self.evaluator.describe_classes(dataset.class_counts, dataset.groups)
+        self.report = RunReport(cfg, self.evaluator, self.data.dataset)
 
-    # --- What a method may change -----------------------------------------------------------
+    # --- What a method may change
 
-    def build_image_encoder(self) -> nn.Module:
-        """The image tower: global features, and regions where the method looks at them."""
-        if self.method_cfg.get("REGION_WEIGHT", 0.0) > 0:
-            return self.dense_image_encoder()
-        return ImageEncoder(self.clip)
+    def uses_regions(self) -> bool:
+        """Whether the model looks at regions beside the whole image."""
+        return self.needs_regions or self.method_cfg.get("REGION_WEIGHT", 0.0) > 0
 
-    def build_learner(self) -> nn.Module | None:
-        """The trainable part; None for a method that trains nothing."""
-        options = self.method_cfg
-        learner = PromptLearner(
-            self.classnames,
-            self.clip,
-            self.roles,
-            options.N_CTX,
-            options.CSC,
-            options.CTX_INIT,
-            options.CLASS_TOKEN_POSITION,
-            torch.Generator().manual_seed(self.seed),
-        )
-        if learner.n_ctx != options.N_CTX:
-            print(f"CTX_INIT has {learner.n_ctx} tokens; N_CTX {options.N_CTX} is not used.")
-        return learner
-
-    def text_features(self) -> Any:  # noqa: ANN401 - whatever the method's logits need
-        """One L2-normalised feature for each class: [C, D]. Made once for an evaluation."""
-        learner = self.prompt_learner
-        return self.text_encoder(learner(), learner.eot, learner.shared_prefix)
-
-    def cosines(self, views: Views, text_features: Any) -> Tensor:  # noqa: ANN401
-        """Similarity [B, C] of B views and the classes, in [-1, 1].
-
-        With REGION_WEIGHT w it is (1 - w) * global + w * regions, where each class pools the
-        regions by a softmax over its own similarities (dense zero-shot CLIP of TaI-DPT, Guo et
-        al., CVPR 2023).
-        """
-        cosines = views.global_features @ text_features.t()  # [B, C]
-        weight = self.method_cfg.get("REGION_WEIGHT", 0.0)
-        if weight == 0:
-            return cosines
-        regions = views.local_features @ text_features.t()  # [B, R, C]
-        pooled = region_pool(regions, regions, self.method_cfg.REGION_SCALE, views.mask)  # [B, C]
-        return cosines.lerp(pooled, weight)
-
-    def compute_logits(self, views: Views, text_features: Any) -> Tensor:  # noqa: ANN401
-        """Logits [B, C], fp32: scaled cosines."""
-        return self.affine(self.cosines(views, text_features))
-
-    def compute_loss(
-        self, logits: Tensor, targets: Tensor, batch: dict[str, Any]
-    ) -> dict[str, Tensor]:
-        """Loss terms for the log; the one called "loss" is minimised.
-
-        Args:
-            logits: [B, C] of `compute_logits`, fp32.
-            targets: [B, C], 1 present, 0 absent, -1 unknown.
-            batch: has `views`, `text_features`, `index` [B], places in the training list, and
-                `draw` [B], random numbers of this epoch; all on the device.
-        """
-        return {"loss": self.criterion(logits, targets)}
+    def model_arguments(self) -> dict[str, Any]:
+        """What the model needs of the training data, by the names of its arguments."""
+        return {}
 
     def param_groups(self, learner: nn.Module) -> list[dict[str, Any]] | None:
         """Groups for the optimiser, with rates of their own; None: all at OPTIM.LR."""
         return None
 
-    # --- Model ------------------------------------------------------------------------------
+    def check_cfg(self, cfg: CfgNode) -> None:
+        """Refuse values that would fail late or be ignored."""
+        check_shared_options(cfg, type(self).__name__, self.tunes_image_encoder)
+
+    # --- Building
+
+    def build_data_loader(self) -> None:
+        """Read and check the lists; loaders follow in `build_model`."""
+        self.data = data = TrainingData(self.cfg, self.seed)
+        self.dm = data.manager
+        self.num_classes, self.lab2cname = self.dm.num_classes, self.dm.lab2cname
+        self.num_source_domains, self.classnames = self.dm.num_source_domains, data.classnames
+        self.epoch_selection.check_splits(
+            bool(data.dataset.val), self.cfg.TEST.SPLIT, self.cfg.DATASET.NAME
+        )
 
     def build_model(self) -> None:
-        """Frozen towers, the learner, its optimiser, the loss."""
-        cfg = self.cfg
+        """Frozen towers, the loaders that encode with them, the model and its optimiser."""
+        cfg, data = self.cfg, self.data
         name, precision = cfg.MODEL.BACKBONE.NAME, self.method_cfg.PREC
         print(f"Loading CLIP (backbone: {name}, precision: {precision})")
-        self.precision = Precision(precision, self.device)
-        self.clip = load_clip(name, precision, self.device)
-        self.image_encoder, self.text_encoder = self.build_image_encoder(), TextEncoder(self.clip)
-        self.image_encoder.check_input_size(*cfg.INPUT.SIZE)
-        self.affine = LogitAffine(
-            self.method_cfg.get("LOGIT_SCALE", 0.0) or self.clip.logit_scale.exp().item(),
-            self.method_cfg.get("LOGIT_SCALE_LEARNABLE", False),
-            self.method_cfg.get("LOGIT_BIAS", "off"),
-        ).to(self.device)
-        self.prompt_learner = learner = self.build_learner()
-        if learner is None:
-            return
-        learner.add_module("affine", self.affine)  # trained and saved with it
-        learner.to(self.device)
+        dense = cfg.MODEL.DENSE
+        regions = RegionOptions(dense.POS_EMBED, dense.MEAN_TOKEN, dense.VIT)
+        self.clip = clip = FrozenClip.load(
+            name, precision, self.device, regions if self.uses_regions() else None
+        )
+        clip.image_encoder.check_input_size(*cfg.INPUT.SIZE)
+        data.build_loaders(clip, self.tunes_image_encoder)
+        self.train_loader_x, self.train_loader_u = data.train_loader, None
+        self.val_loader, self.test_loader = data.val_loader, data.test_loader
+        counts, known = data.class_counts.to(self.device), self.model_class.defaults  # [C]
+        self.model = self.model_class(
+            data.classnames,
+            clip,
+            criterion=loss_from_config(cfg.TRAINER.LOSS, counts, len(data.targets)),
+            seed=self.seed,
+            **self.model_arguments(),
+            **{key: value for key, value in self.method_cfg.items() if key in known},
+        )
+        if self.model.learner is not None:
+            self._build_training(self.model.learner)
+
+    def _build_training(self, learner: nn.Module) -> None:
+        """Initial weights, optimiser, schedule and step of what is trained."""
+        cfg, options = self.cfg, self.cfg.OPTIM
         if cfg.MODEL.INIT_WEIGHTS:
             load_initial_weights(learner, cfg.MODEL.INIT_WEIGHTS)
-        counts = (self.train_targets == 1).sum(dim=0).to(self.device)  # [C]
-        self.criterion = loss_from_config(cfg.TRAINER.LOSS, counts, len(self.train_targets))
-        self.set_optimiser(learner, self.param_groups(learner))
-        self._captured: CapturedStep | None = None
-        if self.device.type == "cuda" and cfg.TRAIN.CUDA_GRAPH and not self.encoder_trains:
-            trained = [p for p in learner.parameters() if p.requires_grad]
-            self._captured = CapturedStep(self._gradients, trained)
+        self.optim = build_optimizer(learner, options, self.param_groups(learner))
+        if options.LR_SCHEDULER == PLATEAU:
+            self.sched = PlateauOnValidation(
+                self.optim, "max", options.GAMMA, options.PATIENCE, min_lr=options.MIN_LR
+            )
+        else:
+            self.sched = build_lr_scheduler(self.optim, options)
+        self.register_model(self.learner_name, learner, self.optim, self.sched)
+        on_gpu = self.device.type == "cuda"
+        self.step = TrainingStep(
+            self._terms,
+            [p for p in learner.parameters() if p.requires_grad],
+            self.clip.precision.scaler,
+            capture=on_gpu and cfg.TRAIN.CUDA_GRAPH and not self.tunes_image_encoder,
+        )
 
-    def dense_image_encoder(self) -> DenseImageEncoder:
-        """An image tower that gives regions too, as MODEL.DENSE says."""
-        dense = self.cfg.MODEL.DENSE
-        return DenseImageEncoder(self.clip, dense.POS_EMBED, dense.MEAN_TOKEN, dense.VIT)
+    # --- Batches and steps
 
-    def add_region_scale(self, learner: nn.Module) -> None:
-        """The steepness of the weights of regions, as REGION_SCALE says; it may be learnt."""
-        options = self.method_cfg
-        learnable = options.get("REGION_SCALE_LEARNABLE", False)
-        self.region_scale = LogitAffine(options.REGION_SCALE, learnable, key="REGION_SCALE")
-        learner.add_module("region_scale", self.region_scale)  # trained and saved with it
+    def parse_batch_train(self, batch: dict[str, Any]) -> tuple[Features, Tensor]:
+        """Features and targets [B, C] of a batch, on the device."""
+        features = self.data.features(batch, grad=self.tunes_image_encoder)
+        return features, self.data.batch_targets(batch)
 
-    @property
-    def looks_at_regions(self) -> bool:
-        """Whether images (and captions in their place) come with local features."""
-        return isinstance(self.image_encoder, DenseImageEncoder)
-
-    def encode_images(self, images: Tensor) -> Views:
-        """Views of images [B, 3, H, W] on the device, in the run's precision."""
-        with self.precision.autocast():
-            return self.image_encoder(images)
-
-    def encode_texts(self, tokens: Tensor) -> Views:
-        """Views of captions in the place of images: token ids [B, 77] on the device."""
-        views = self.text_encoder.encode_views(tokens)
-        return views if self.looks_at_regions else Views(views.global_features)
-
-    # --- Step -------------------------------------------------------------------------------
+    def parse_batch_test(self, batch: dict[str, Any]) -> tuple[Features, Tensor]:
+        """Features and labels as the evaluator wants them: [B, C], or class indices [B]."""
+        return self.data.features(batch), batch["label"].to(self.device, non_blocking=True)
 
     def forward_backward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """One step on one batch; returns its loss terms, on the device."""
-        inputs = self._inputs(batch)
-        if self._captured is None:
-            self.model_zero_grad()
-            terms = self._gradients(inputs)
-        else:
-            terms = self._captured(inputs)
+        features, targets = self.parse_batch_train(batch)
+        inputs = {name: getattr(features, name) for name in _FEATURES}
+        inputs |= {name: batch[name].to(self.device, non_blocking=True) for name in _PER_SAMPLE}
+        terms = self.step({n: t for n, t in inputs.items() if t is not None} | {"targets": targets})
         self.model_update()
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
         return terms
 
-    def _inputs(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """What a step depends on, as tensors on the device."""
-        views, targets = self.parse_batch_train(batch)
-        inputs = {name: getattr(views, name) for name in _VIEWS if getattr(views, name) is not None}
-        places = {name: batch[name].to(self.device, non_blocking=True) for name in _PLACES}
-        return {**inputs, **places, "targets": targets}
-
-    def _gradients(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Loss terms of a batch; gradients go to the parameters. Reads nothing from the device."""
-        views = Views(*(inputs.get(name) for name in _VIEWS))
-        with self.precision.autocast():
-            text_features = self.text_features()
-        batch = {"views": views, "text_features": text_features}
-        batch.update({name: inputs[name] for name in _PLACES})
-        logits = self.compute_logits(views, text_features)
-        terms = self.compute_loss(logits, inputs["targets"], batch)
-        check_terms(type(self).__name__, terms)
-        self.precision.scaler.scale(terms["loss"]).backward()
-        return {name: term.detach() for name, term in terms.items()}
+    def _terms(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Loss terms of a batch's tensors."""
+        features = Features(*(inputs.get(name) for name in _FEATURES))
+        return self.model.terms(
+            features, inputs["targets"], *(inputs[name] for name in _PER_SAMPLE)
+        )
 
     def model_update(self, names: list[str] | None = None) -> None:
         """Dassl's optimiser step, through the gradient scaler."""
-        scaler = self.precision.scaler
+        scaler = self.clip.precision.scaler
         if not scaler.is_enabled():
             super().model_update(names)
             return
@@ -240,40 +199,262 @@ class PromptTrainer(Batches):
             scaler.step(self._optims[name])
         scaler.update()
 
-    def model_inference(self, views: Views) -> Tensor:
+    def model_inference(self, features: Features) -> Tensor:
         """Logits [B, C]; text features are computed once for each evaluation."""
-        if self._text_features_once is None:
-            with self.precision.autocast():
-                self._text_features_once = self.text_features()
-        return self.compute_logits(views, self._text_features_once)
+        if self._text_once is None:
+            self._text_once = self.model.autocast_text_features()
+        return self.model.logits(features, self._text_once)
 
     def set_model_mode(self, mode: str = "train", names: list[str] | None = None) -> None:
         """Dassl's switch; the contexts may have changed since the last evaluation."""
-        self._text_features_once = None
+        self._text_once = None
         super().set_model_mode(mode, names)
 
+    def on_worthwhile_threads(self) -> contextlib.AbstractContextManager:
+        """As many CPU threads as the model is worth."""
+        return threads(step_threads(self.clip.clip_model, self.device))
+
+    # --- The run
+
+    def train(self) -> None:
+        """Train; methods without parameters are only evaluated."""
+        self._training = True
+        if self.model.learner is None:
+            print(f"{self.cfg.TRAINER.NAME} trains nothing.")
+            self.test()
+        else:
+            super().train()
+
     def before_train(self) -> None:
-        """Centre the logits if they are to be, unless a resumed run brings its own centre."""
-        if self.affine.waits_for_mean:
-            self.affine.centre(self._mean_cosine())
+        """Centre the logits, resume from a checkpoint, and finish what a kill interrupted."""
+        self.centre()
+        _ = self.clip_digest  # of the weights as loaded, which a method may train
         super().before_train()
+        self.weights_epoch = done = self.start_epoch
+        if done > 0:
+            best = Checkpoints(self.cfg.RESUME or self.output_dir, self.learner_name).best()
+            if best is not None:  # stock Dassl forgets it
+                self.epoch_selection.best = self.best_result = best["val_result"]
+            self.epoch = done - 1
+            if done not in self.checkpoints.epochs():  # stopped between the best one and this one
+                self._keep_epoch()
+            point_to(self.checkpoints.find(done))  # stopped between writing it and naming it
+            self.checkpoints.keep_newest(done)
         if isinstance(self.train_loader_x, (CachedLoader, TextLoader)):
             _ = self.train_loader_x.cache  # made now, with all threads
 
-    def run_epoch(self) -> None:
-        """The epoch's steps, on as many threads as the model is worth."""
-        with threads(step_threads(self.clip, self.device)):
-            super().run_epoch()
-
-    def test(self, split: str | None = None) -> float:
-        """The evaluation, on as many threads as the model is worth."""
-        with threads(step_threads(self.clip, self.device)):
-            return super().test(split)
+    def centre(self) -> None:
+        """Start LOGIT_BIAS at the mean cosine; a resumed run brings its own."""
+        if self.model.scale.waits_for_mean:
+            self.model.scale.centre(self.mean_cosine())
 
     @torch.no_grad()
-    def _mean_cosine(self) -> Tensor:
-        """Mean over the first batches of images and all classes: a scalar."""
-        text_features = self.text_features()
+    def mean_cosine(self) -> Tensor:
+        """Mean over the first training batches and all classes: a scalar."""
+        text = self.model.text_features()
         batches = islice(self.train_loader_x, _BATCHES_OF_MEAN)
-        cosines = [self.cosines(self._views(batch), text_features) for batch in batches]
+        cosines = [self.model.cosines(self.data.features(batch), text) for batch in batches]
         return torch.cat(cosines).mean()
+
+    def before_epoch(self) -> None:
+        """Draw this epoch's order and views."""
+        self.data.start_epoch(self.epoch)
+
+    def run_epoch(self) -> None:
+        """One pass over the training batches.
+
+        Raises:
+            FloatingPointError: the loss has become infinite or NaN.
+        """
+        self.set_model_mode("train")
+        self.num_batches = len(self.train_loader_x)
+        every, first = self.cfg.TRAIN.PRINT_FREQ, self.epoch == self.start_epoch
+        log = EpochLog(
+            self.epoch, self.max_epoch, self.num_batches, every, self.write_scalar, first
+        )
+        with self.on_worthwhile_threads():
+            for number, batch in enumerate(log.timed(self.train_loader_x)):
+                self.batch_idx = number
+                rate = self.get_current_lr()  # the epoch's last step lowers it for the next one
+                log.step(self.forward_backward(batch), rate, batch.get("impath", ()))
+        self._clock.training += log.seconds
+
+    def after_epoch(self) -> None:
+        """Watch the metric that selects or schedules, and keep checkpoints as Dassl does.
+
+        Beside those, one of every other epoch is there to resume from; only the newest is kept.
+        """
+        self.weights_epoch = self.epoch + 1
+        watched = self.epoch_selection.watched_split
+        if watched and not self.cfg.TEST.NO_TEST:
+            metric = self.test(watched)
+            if isinstance(self.sched, PlateauOnValidation):
+                self.sched.observe(metric)
+            if self.epoch_selection.observe(metric):
+                self.best_result = metric
+                self.save_model(self.epoch, self.output_dir, val_result=metric, model_name=BEST)
+        self._keep_epoch()
+        self.checkpoints.keep_newest(self.epoch + 1)
+
+    def after_train(self) -> None:
+        """Evaluate the last epoch's weights, or those of the best one."""
+        print("Finish training")
+        if not self.cfg.TEST.NO_TEST:
+            if self.epoch_selection.selects:
+                print(f"Deploy {FINAL_MODELS[self.cfg.TEST.FINAL_MODEL]}")
+                self.load_model(self.output_dir)
+            else:
+                print("Deploy the last-epoch model")
+            self.test()
+        print(f"Elapsed: {timedelta(seconds=round(time.time() - self.time_start))}")
+        self.close_writer()
+
+    @torch.no_grad()
+    def test(self, split: str | None = None) -> float:
+        """Evaluate; the final evaluation (`split` None) also writes results.json.
+
+        Returns:
+            The evaluator's first metric, such as mAP, in percent.
+        """
+        self.set_model_mode("eval")
+        self.evaluator.reset()
+        name = split or self.cfg.TEST.SPLIT
+        print(f"Evaluate on the *{name}* set")
+        loader = getattr(self, f"{name}_loader")
+        with self.on_worthwhile_threads():
+            for batch in tqdm(loader, disable=len(loader) < _FEW_BATCHES):
+                features, targets = self.parse_batch_test(batch)
+                self.evaluator.process(self.model_inference(features), targets)
+            metrics = self.evaluator.evaluate()
+            for metric, value in metrics.items():
+                self.write_scalar(f"{name}/{metric}", value, self.epoch)
+            if split is None:
+                self._write_results(name)
+        return next(iter(metrics.values()))
+
+    def _write_results(self, split: str) -> None:
+        spent, evaluation = self._clock.spent(self.data.seconds), not self._training
+        if self.cfg.TEST.SAVE_SCORES:
+            scored = self._scored(getattr(self, f"{split}_loader"))
+            training = self._scored(self.data.plain_train_loader)
+            self.report.write_scores(split, evaluation, scored, training)
+        self.report.write(split, self.weights_epoch, self.selection, evaluation, **spent)
+
+    def _scored(self, loader: Iterable[dict[str, Any]]) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in loader:
+            features, targets = self.parse_batch_train(batch)
+            yield self.model_inference(features), targets
+
+    # --- Checkpoints
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Those of this run."""
+        return Checkpoints(self.output_dir, self.learner_name)
+
+    @cached_property
+    def clip_digest(self) -> str:
+        """SHA-256 of CLIP's weights as they were loaded."""
+        return weights_digest(self.clip.clip_model)
+
+    @property
+    def _origin(self) -> dict[str, Any]:
+        per_class = self.class_specific or bool(self.method_cfg.get("CSC", False))
+        return origin_of(self.cfg, self.method_cfg, self.clip_digest, self.classnames, per_class)
+
+    def resume_model_if_exist(self, directory: str) -> int:
+        """Dassl's resumption, from the checkpoint with most epochs done.
+
+        Returns:
+            The number of epochs done; 0 if there are no checkpoints.
+
+        Raises:
+            ValueError: the checkpoint belongs to another trainer, CLIP, options or classes.
+        """
+        checkpoints = Checkpoints(directory, self.learner_name)
+        newest = checkpoints.resume_point()
+        if newest is None:
+            print("No checkpoint found, train from scratch")
+            return 0
+        path, checkpoint = newest
+        print(f"Found checkpoint at {directory} (will resume training)")
+        load_into(self.model.learner, path, checkpoint, self._origin)
+        self.optim.load_state_dict(checkpoint["optimizer"])
+        self.sched.load_state_dict(checkpoint["scheduler"])
+        if "rng_state" in checkpoint:  # absent from files that stock Dassl wrote
+            set_rng_state(checkpoint["rng_state"])
+        self._clock.continue_from(checkpoint.get("run", {}))
+        print(f"Going on after epoch {checkpoint['epoch']} of {path}")
+        return checkpoint["epoch"]
+
+    def _keep_epoch(self) -> None:
+        """Save this epoch's numbered checkpoint."""
+        if self._is_due(self.epoch + 1):
+            self.save_model(self.epoch, self.output_dir)
+        else:
+            with contextlib.redirect_stdout(io.StringIO()):  # a line each epoch would drown the log
+                self.save_model(self.epoch, self.output_dir)
+
+    def _is_due(self, done: int) -> bool:
+        """Whether a checkpoint stays; others are for resuming alone."""
+        every = self.cfg.TRAIN.CHECKPOINT_FREQ
+        return done == self.max_epoch or (every > 0 and done % every == 0)
+
+    def save_model(
+        self,
+        epoch: int,
+        directory: str,
+        is_best: bool = False,
+        val_result: float | None = None,
+        model_name: str = "",
+    ) -> None:
+        """Write Dassl's checkpoint, the random generators' states and where it all comes from.
+
+        Args:
+            epoch: current epoch, from 0; the file says how many are done.
+            directory: gets `<registered name>/<file>`.
+            is_best: also copy it to `model-best.pth.tar`.
+            val_result: kept in the file.
+            model_name: file name; `model.pth.tar-<epochs done>` by default.
+
+        Raises:
+            FloatingPointError: a weight is infinite or NaN; nothing is written.
+            OSError: the disk is full, or the folder cannot be written to.
+        """
+        resume_only = not model_name and not self._is_due(epoch + 1)
+        spent = self._clock.spent(self.data.seconds)
+        state = {
+            "state_dict": self.model.learner.state_dict(),
+            "epoch": epoch + 1,
+            "optimizer": self.optim.state_dict(),
+            "scheduler": self.sched.state_dict(),
+            "val_result": None if val_result is None else float(val_result),
+            "rng_state": get_rng_state(),
+            "run": {**self._origin, **spent, "resume_only": resume_only},
+        }
+        folder = str(Path(directory, self.learner_name))
+        save_checkpoint(state, folder, is_best=is_best, model_name=model_name)
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        """Load trained contexts for evaluation.
+
+        Args:
+            directory: output directory of a training run.
+            epoch: which checkpoint; None takes model-best, or else the newest.
+
+        Raises:
+            FileNotFoundError: there is no such checkpoint; the message lists those that are.
+            ValueError: it belongs to another method, other options or other classes.
+        """
+        if self.model.learner is None:
+            print(f"{self.cfg.TRAINER.NAME} trains nothing, so nothing is loaded.")
+            return
+        if not directory:
+            print("No --model-dir given: evaluating untrained contexts.")
+            return
+        path = Checkpoints(directory, self.learner_name).find(epoch)
+        checkpoint = load_checkpoint(str(path))
+        load_into(self.model.learner, path, checkpoint, self._origin)
+        self.weights_epoch = int(checkpoint["epoch"])
+        self.selection = how_chosen(path, checkpoint)
+        print(f"Loaded contexts of epoch {self.weights_epoch} from {path}")

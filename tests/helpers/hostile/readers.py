@@ -31,7 +31,7 @@ from evaluation.reports import load_results
 from loading.cache.feature_files import CannotStoreError, FeatureFile
 from loading.images import PictureError, read_picture
 from modeling.clip.weight_files import read_state_dict
-from modeling.encoders.features import Views
+from modeling.encoders.features import Features
 from modeling.prompts.class_prompts import read_descriptions, read_templates
 from scripts.data.unpack_archive import ArchiveError, unpack
 from scripts.data.voc_annotations import YEAR_FOLDER, entries_from_annotations
@@ -65,10 +65,10 @@ def cache_in(folder: Path) -> FeatureFile:
     return FeatureFile(folder, "Set", {"files": "abc"}, VIEWS, IMAGES)
 
 
-def fill(put: Callable[[int, int, Views], None]) -> None:
+def fill(put: Callable[[int, int, Features], None]) -> None:
     """Features for that file."""
     for view in range(VIEWS):
-        put(view, 0, Views(torch.ones(IMAGES, WIDTH), None, None))
+        put(view, 0, Features(torch.ones(IMAGES, WIDTH), None, None))
 
 
 def _read_cache(path: Path) -> None:

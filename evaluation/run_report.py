@@ -1,0 +1,106 @@
+"""What a run leaves behind of its evaluation: results.json and, if asked for, scores.npz."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from dassl.data.datasets import DatasetBase
+from dassl.evaluation import EvaluatorBase
+from torch import Tensor
+from yacs.config import CfgNode
+
+from evaluation.evaluator import MultiLabelLongTail
+from evaluation.reports import result_files, save_scores, write_results
+
+__all__ = ["RunReport"]
+
+Scored = Iterable[tuple[Tensor, Tensor]]  # logits and targets of a batch, [B, C] each
+
+
+class RunReport:
+    """Watches an evaluator and writes its last figures, for trainers of ours and of others.
+
+    Args:
+        cfg: the run's config.
+        evaluator: any of Dassl's. If it reports on head, medium and tail classes and the data set
+            has such groups, it is told them.
+        dataset: the data set.
+
+    Attributes:
+        metrics: of the last evaluation; empty before the first one.
+    """
+
+    def __init__(self, cfg: CfgNode, evaluator: EvaluatorBase, dataset: DatasetBase) -> None:
+        self.cfg, self.evaluator, self.dataset = cfg, evaluator, dataset
+        self.metrics: Mapping[str, float] = {}
+        if isinstance(evaluator, MultiLabelLongTail) and hasattr(dataset, "groups"):
+            evaluator.describe_classes(dataset.class_counts, dataset.groups)
+        evaluate = evaluator.evaluate
+
+        def remembered() -> Mapping[str, float]:
+            self.metrics = evaluate()
+            return self.metrics
+
+        evaluator.evaluate = remembered
+
+    def write(
+        self,
+        split: str,
+        epoch: int | None,
+        selection: str,
+        evaluation: bool,
+        seconds: float | None = None,
+        seconds_spent: Mapping[str, float] | None = None,
+    ) -> None:
+        """Write OUTPUT_DIR/results.json, unless nothing was evaluated.
+
+        Args:
+            split: that was evaluated, "test" or "val".
+            epoch: that the evaluated weights were trained for; None if unknown.
+            selection: how these weights were chosen; see `write_results`.
+            evaluation: whether they were loaded, not trained; see `result_files`.
+            seconds: wall-clock time of the whole run; None if unknown.
+            seconds_spent: of its parts.
+        """
+        if not self.metrics:
+            return
+        cfg = self.cfg
+        path = result_files(Path(cfg.OUTPUT_DIR), evaluation).results
+        write_results(
+            path,
+            trainer=cfg.TRAINER.NAME,
+            dataset=cfg.DATASET.NAME,
+            backbone=cfg.MODEL.BACKBONE.NAME,
+            seed=cfg.SEED,
+            split=split,
+            epoch=epoch,
+            selection=selection,
+            evaluator=self.evaluator,
+            metrics=self.metrics,
+            config_text=cfg.dump(),
+            seconds=seconds,
+            spent=seconds_spent,
+        )
+        print(f"Results written to {path}")
+
+    def write_scores(self, split: str, evaluation: bool, scored: Scored, training: Scored) -> None:
+        """Write logits and targets [N, C] of the evaluated and of the training images.
+
+        Those of the training images are what an ensemble may be fitted or scaled on.
+
+        Args:
+            split: that was evaluated, "test" or "val".
+            evaluation: as of `write`.
+            scored: its batches, in the order of the data set's list.
+            training: likewise of the training images.
+        """
+        files = result_files(Path(self.cfg.OUTPUT_DIR), evaluation)
+        self._save(files.scores, getattr(self.dataset, split), scored)
+        self._save(files.training_scores, self.dataset.train_x, training)
+
+    @staticmethod
+    def _save(path: Path, items: Sequence, scored: Scored) -> None:
+        logits, targets = map(torch.cat, zip(*scored, strict=True))  # [N, C] each
+        save_scores(path, logits, targets, [item.impath for item in items])

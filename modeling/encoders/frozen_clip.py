@@ -1,0 +1,119 @@
+"""A frozen CLIP: images, captions and prompts in, normalised features out."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from modeling.clip.loader import load_clip
+from modeling.clip.precision import Precision
+from modeling.encoders.dense_image_encoder import DenseImageEncoder
+from modeling.encoders.features import Features
+from modeling.encoders.image_encoder import ImageEncoder
+from modeling.encoders.text_encoder import TextEncoder
+
+
+@dataclass(frozen=True)
+class RegionOptions:
+    """How regions are read from an image tower; see `DenseImageEncoder`.
+
+    Attributes:
+        pos_embed: ResNet: add the attention pool's positions.
+        mean_token: ResNet: the mean of the regions is one more region.
+        vit: "value" (the last block's value path) or "last" (its plain output).
+    """
+
+    pos_embed: bool = False
+    mean_token: bool = False
+    vit: str = "value"
+
+
+class FrozenClip:
+    """Both towers of a CLIP, in one precision on one device.
+
+    It is no `nn.Module`: a model that holds one neither trains nor saves CLIP's weights.
+
+    Args:
+        clip_model: a frozen `clip.model.CLIP`, as `load_clip` returns it, on its device.
+        precision: the precision it was loaded in; one of `modeling.clip.precision.PRECISIONS`.
+        regions: how to read regions beside the whole image; None reads none.
+
+    Attributes:
+        clip_model: the CLIP itself.
+        image_encoder: images [B, 3, H, W] to `Features`.
+        text_encoder: prompts to features [C, D].
+        precision: autocast, and the gradient scaler that goes with it.
+        device: where the towers lie.
+    """
+
+    def __init__(
+        self, clip_model: nn.Module, precision: str = "fp32", regions: RegionOptions | None = None
+    ) -> None:
+        self.clip_model = clip_model
+        self.device = clip_model.logit_scale.device
+        self.precision = Precision(precision, self.device)
+        self.text_encoder = TextEncoder(clip_model)
+        self.image_encoder: nn.Module
+        if regions is None:
+            self.image_encoder = ImageEncoder(clip_model)
+        else:
+            self.image_encoder = DenseImageEncoder(
+                clip_model, regions.pos_embed, regions.mean_token, regions.vit
+            )
+
+    @classmethod
+    def load(
+        cls,
+        name: str = "tiny",
+        precision: str = "fp32",
+        device: str | torch.device = "cpu",
+        regions: RegionOptions | None = None,
+    ) -> FrozenClip:
+        """Load a CLIP by name, or from a weight file; see `load_clip` for both and for errors."""
+        return cls(load_clip(name, precision, device), precision, regions)
+
+    @property
+    def uses_regions(self) -> bool:
+        """Whether images, and captions in their place, come with local features."""
+        return isinstance(self.image_encoder, DenseImageEncoder)
+
+    @property
+    def logit_scale(self) -> float:
+        """CLIP's own factor from cosines to logits, about 100."""
+        return self.clip_model.logit_scale.exp().item()
+
+    @property
+    def input_size(self) -> int:
+        """Height and width of the images that the tower was trained on, in pixels."""
+        return self.clip_model.visual.input_resolution
+
+    @property
+    def feature_width(self) -> int:
+        """D, the width of the space that images and texts share."""
+        return self.clip_model.text_projection.shape[1]
+
+    @property
+    def token_width(self) -> int:
+        """E, the width of the text tower."""
+        return self.clip_model.text_projection.shape[0]
+
+    def autocast(self) -> AbstractContextManager:
+        """Context in which the towers run."""
+        return self.precision.autocast()
+
+    def encode_images(self, images: Tensor) -> Features:
+        """Features of images [B, 3, H, W] on the device."""
+        with self.autocast():
+            return self.image_encoder(images)
+
+    def encode_texts(self, tokens: Tensor) -> Features:
+        """Features of captions in place of images: token ids [B, 77] on the device."""
+        features = self.text_encoder.encode_views(tokens)
+        return features if self.uses_regions else Features(features.global_features)
+
+    def encode_prompts(self, prompts: Tensor, eot: Tensor, shared: int = 0) -> Tensor:
+        """Features [C, D] of prompt embeddings [C, L, E]; see `TextEncoder.forward`."""
+        return self.text_encoder(prompts, eot, shared)

@@ -1,0 +1,113 @@
+"""The config keys that all prompt trainers share, and what is refused before any work."""
+
+from __future__ import annotations
+
+from dassl.data.transforms.transforms import AVAI_CHOICES
+from yacs.config import CfgNode
+
+import compat.dassl_rules  # noqa: F401 - the rules of the keys that Dassl declares
+from common.config_rules import Choice, Number, check_values, declare_rules
+from loading.transforms import check_transforms
+from modeling.clip.precision import PRECISIONS
+from modeling.encoders.dense_image_encoder import VIT_REGIONS
+from modeling.prompts.logit_scale import OFFSETS
+from modeling.prompts.prompt_learner import POSITIONS
+from modeling.prompts.prompt_model import PromptModel
+from trainers.base.epoch_selection import FINAL_MODELS, PLATEAU
+
+declare_rules("MODEL.DENSE", {"VIT": Choice(VIT_REGIONS)})
+declare_rules(
+    "OPTIM",
+    {
+        "LR_SCHEDULER": Choice(("single_step", "multi_step", "cosine", PLATEAU)),
+        "PATIENCE": Number(least=0),
+        "MIN_LR": Number(least=0),
+    },
+)
+declare_rules("TEST", {"SPLIT": Choice(("test", "val")), "FINAL_MODEL": Choice(FINAL_MODELS)})
+declare_rules(  # of keys that mean the same in every method that has them
+    "TRAINER.*",
+    {
+        "N_CTX": Number(least=1),
+        "CLASS_TOKEN_POSITION": Choice(POSITIONS),
+        "PREC": Choice(PRECISIONS),
+        "LOGIT_SCALE": Number(least=0),
+        "LOGIT_BIAS": Choice(OFFSETS),
+        "REGION_WEIGHT": Number(least=0, most=1),
+        "REGION_SCALE": Number(least=0),
+    },
+)
+
+
+def extend_cfg(cfg: CfgNode) -> None:
+    """Declare the keys of the towers, of the training step and of the plateau schedule."""
+    cfg.MODEL.BACKBONE.NAME = "tiny"  # a CLIP name or the path of a weight file
+    # How regions are read from an image tower, by the methods that look at regions.
+    cfg.MODEL.DENSE = CfgNode(
+        {
+            "POS_EMBED": False,  # ResNet: add the attention pool's positions
+            "MEAN_TOKEN": False,  # ResNet: the mean of the regions is one more region
+            "VIT": "value",  # value (the last block's value path) | last (its plain output)
+        }
+    )
+    cfg.TRAIN.CUDA_GRAPH = True  # replay the step as one CUDA graph, on a GPU
+    cfg.OPTIM.PATIENCE = 5  # epochs without a better metric; LR_SCHEDULER plateau alone
+    cfg.OPTIM.MIN_LR = 1e-7  # where plateau stops; it multiplies by OPTIM.GAMMA
+
+
+def method_node(model: type[PromptModel], **more: object) -> CfgNode:
+    """The config node of a method: its model's options, PREC, and keys that its trainer reads.
+
+    Args:
+        model: the method's model.
+        **more: other defaults, and further keys.
+    """
+    precision = {"PREC": "fp32"}  # fp32 | fp16 | bf16 | amp
+    return CfgNode({**model.defaults, **precision, **more})
+
+
+def own_options(cfg: CfgNode, method: str) -> CfgNode:
+    """A method's node of the config, `TRAINER.<CLASS NAME IN CAPITALS>`.
+
+    Raises:
+        ValueError: its file declares none.
+    """
+    node = method.upper()
+    if node not in cfg.TRAINER:
+        raise ValueError(
+            f"{method} has no keys: add to its file a function extend_cfg(cfg) that sets "
+            f"cfg.TRAINER.{node} = method_node(ITS MODEL) (docs/plugins.md)."
+        )
+    return cfg.TRAINER[node]
+
+
+def check_shared_options(cfg: CfgNode, method: str, tunes_image_encoder: bool) -> None:
+    """Refuse values that break the rule of their key, and those that do not go together.
+
+    Args:
+        cfg: the run's config.
+        method: name of the trainer's class.
+        tunes_image_encoder: whether the method trains the image tower.
+
+    Raises:
+        ValueError: with the key, its value and the rule.
+    """
+    check_values(cfg, methods=[method.upper()])
+    optim = cfg.OPTIM
+    if optim.NAME == "sgd" and optim.SGD_NESTEROV and (optim.MOMENTUM == 0 or optim.SGD_DAMPNING):
+        raise ValueError(
+            "OPTIM.SGD_NESTEROV needs OPTIM.MOMENTUM above 0 and OPTIM.SGD_DAMPNING 0, got "
+            f"{optim.MOMENTUM} and {optim.SGD_DAMPNING}."
+        )
+    if cfg.OPTIM.LR_SCHEDULER == PLATEAU and cfg.OPTIM.WARMUP_EPOCH > 0:
+        raise ValueError("OPTIM.LR_SCHEDULER plateau has no warm-up; set OPTIM.WARMUP_EPOCH 0.")
+    if cfg.INPUT.NO_TRANSFORM:
+        raise ValueError("INPUT.NO_TRANSFORM True leaves no tensors to encode; set it False.")
+    check_transforms(cfg.INPUT, AVAI_CHOICES)
+    if cfg.DATASET.TEXT_AS_IMAGE and cfg.DATALOADER.CACHE_VIEWS:
+        raise ValueError("DATALOADER.CACHE_VIEWS is for images; texts have one view. Set it 0.")
+    if cfg.DATASET.TEXT_AS_IMAGE and tunes_image_encoder:
+        raise ValueError(
+            f"{cfg.TRAINER.NAME} trains the image tower, and captions hold no images; set "
+            "DATASET.TEXT_AS_IMAGE False."
+        )

@@ -1,0 +1,249 @@
+"""Training data: the data set's lists, targets and captions, and the loaders of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from dassl.data import DataManager
+from dassl.data.transforms import build_transform
+from torch import Tensor
+from yacs.config import CfgNode
+
+from common.config_rules import Choice, Number, declare_rules
+from loading.cache.feature_store import FeatureStore, cache_folder
+from loading.images import read_picture
+from loading.loaders import CACHES, ViewLoaders
+from loading.samplers import SAMPLERS, make_plan
+from loading.text_loader import TextLoader
+from loading.transforms import (
+    CLIP_MEAN,
+    CLIP_STD,
+    COUNTABLE,
+    INTERPOLATIONS,
+    RESIZES,
+    augmenting_transform,
+    fixed_transform,
+)
+from modeling.captions.caption_tokens import MISSING, PICKS, SOURCES, TRUNCATIONS, CaptionSource
+from modeling.encoders.features import Features
+from modeling.encoders.frozen_clip import FrozenClip
+
+_FLIP = 0.5  # probability of "random_flip", as in Dassl
+
+
+declare_rules(
+    "INPUT",
+    {
+        "INTERPOLATION": Choice(INTERPOLATIONS),
+        "RESIZE": Choice(RESIZES),
+        "CAPTIONS": Choice(SOURCES),
+        "CAPTION_TRUNC": Choice(TRUNCATIONS),
+        "CAPTION_PICK": Choice(PICKS),
+        "CAPTION_MISSING": Choice(MISSING),
+    },
+)
+declare_rules("DATALOADER", {"CACHE": Choice(CACHES), "CACHE_VIEWS": Number(least=0)})
+declare_rules("TRAINER", {"SAMPLER": Choice(SAMPLERS)})
+
+
+def extend_cfg(cfg: CfgNode) -> None:
+    """Declare CLIP's own preprocessing, the cache, the sampler and the reading of captions."""
+    cfg.INPUT.INTERPOLATION = "bicubic"
+    cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = list(CLIP_MEAN), list(CLIP_STD)
+    cfg.INPUT.TRANSFORMS = ("random_flip", "normalize")
+    cfg.INPUT.RESIZE = "squash"  # squash (the whole picture) | crop (central square)
+    # auto (encode each view once where that is exact, else decode once) | features | images | off
+    cfg.DATALOADER.CACHE = "auto"
+    cfg.DATALOADER.CACHE_DIR = ""  # of features kept for later runs; "": ~/.cache/lmpt
+    # Of an augmentation with endless outcomes, encode K of each image and draw among them: fast,
+    # but another method. 0: encode a new outcome in every step.
+    cfg.DATALOADER.CACHE_VIEWS = 0
+
+    # What stands for an image in methods that read captions (modeling/captions/caption_tokens.py).
+    cfg.INPUT.CAPTIONS = "given"  # given | labels | shuffled; the last two are controls
+    cfg.INPUT.CAPTION_TRUNC = "words"  # words (whole ones, to 77 tokens) | char75 (LMPT's release)
+    cfg.INPUT.CAPTION_PICK = "concat"  # concat | first | random (one in each epoch)
+    cfg.INPUT.CAPTION_MISSING = "skip"  # skip | labels | error
+
+    cfg.TRAINER.SAMPLER = "random"  # random | class_aware (every class equally often)
+
+
+class TrainingData:
+    """What a run trains and is evaluated on.
+
+    Lists are read and checked at once; loaders follow with `build_loaders`, when there is a CLIP to
+    encode with.
+
+    Args:
+        cfg: the run's config.
+        seed: of the order of images and their views.
+
+    Attributes:
+        manager: Dassl's data manager.
+        dataset: the data set.
+        targets: [N, C] of the training images, or of the captions in their place: 1, 0 or -1.
+        captions: of each of them, or None.
+        texts: the captions that are trained on in place of images, or None.
+        train_loader: batches of the sampler's epoch, as are the others; None before
+            `build_loaders`.
+        val_loader: None without validation images.
+        test_loader: the test images.
+        plain_train_loader: the training images, each once, without augmentation.
+    """
+
+    def __init__(self, cfg: CfgNode, seed: int) -> None:
+        self.cfg, self.seed = cfg, seed
+        self._countable = COUNTABLE.issuperset(cfg.INPUT.TRANSFORMS)
+        self._training, self._fixed = self._transforms()
+        self.manager = DataManager(
+            cfg, custom_tfm_train=self._training, custom_tfm_test=self._fixed
+        )
+        self.dataset = self.manager.dataset
+        self.classnames: list[str] = list(self.dataset.classnames)
+        self._read_supervision()
+        self._loaders: ViewLoaders | None = None
+        self.train_loader = self.val_loader = self.test_loader = self.plain_train_loader = None
+
+    @property
+    def class_counts(self) -> Tensor:
+        """Training images of each class [C], on the CPU."""
+        return (self.targets == 1).sum(dim=0)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent on making and loading caches."""
+        return self._loaders.seconds if self._loaders else 0.0
+
+    def build_loaders(self, clip: FrozenClip, tunes_image_encoder: bool = False) -> None:
+        """Make the loaders of training, validation and test batches.
+
+        Args:
+            clip: encodes images and captions.
+            tunes_image_encoder: whether its image tower changes from step to step.
+        """
+        cfg, dataset = self.cfg, self.dataset
+        self._clip, self._tunes = clip, tunes_image_encoder
+        flips = self._countable and "random_flip" in cfg.INPUT.TRANSFORMS and self.texts is None
+        plan = self.train_plan = make_plan(
+            cfg.TRAINER.SAMPLER,
+            list(self.targets.numpy()),
+            cfg.DATALOADER.TRAIN_X.BATCH_SIZE,
+            self.seed,
+            _FLIP if flips else 0.0,
+            cfg.DATALOADER.CACHE_VIEWS,
+        )
+        loaders = self._loaders = self._image_loaders(clip, tunes_image_encoder)
+        if self.texts is not None:
+            print(f"Training on {len(self.texts.sentences):,} texts in place of images.")
+            self.train_loader = TextLoader(
+                self.texts.sentences, self.targets, self._encode_texts, plan, clip.device
+            )
+        elif self._countable:
+            self.train_loader = loaders.train(dataset.train_x, self._training, plan)
+        else:
+            self.train_loader = loaders.augmented(dataset.train_x, self._training, plan)
+        if dataset.val:
+            self.val_loader = loaders.evaluation(dataset.val, self._fixed, "val")
+        self.test_loader = loaders.evaluation(dataset.test, self._fixed, "test")
+        self.plain_train_loader = loaders.evaluation(dataset.train_x, self._fixed, "plain training")
+
+    def start_epoch(self, epoch: int) -> None:
+        """Let the sampler draw the order and the views of an epoch, from 0."""
+        self.train_plan.epoch = epoch
+
+    def features(self, batch: dict[str, Any], grad: bool = False) -> Features:
+        """Features of a batch's images, on the device: cached ones, or encoded now.
+
+        Args:
+            batch: of one of the loaders.
+            grad: whether gradients flow into the image tower.
+        """
+        features = batch.get("views")
+        if features is None:
+            images = batch["img"].to(self._clip.device, non_blocking=True)  # [B, 3, H, W]
+            with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
+                features = self._clip.encode_images(images)
+        return features
+
+    def batch_targets(self, batch: dict[str, Any]) -> Tensor:
+        """Targets [B, C] of a batch, on the device."""
+        return self._one_row_each(batch["label"].to(self._clip.device, non_blocking=True))
+
+    def caption_tokens(self) -> CaptionSource:
+        """The training images' texts, as INPUT.CAPTION* say."""
+        options = self.cfg.INPUT
+        return CaptionSource(
+            self.captions,
+            self.targets,
+            self.classnames,
+            options.CAPTIONS,
+            options.CAPTION_TRUNC,
+            options.CAPTION_PICK,
+            options.CAPTION_MISSING,
+            self.seed,
+        )
+
+    def _transforms(self) -> tuple[Callable, Callable]:
+        """What training and evaluation do to a picture; one and the same where views are few."""
+        cfg, options = self.cfg, self.cfg.INPUT
+        colours = (options.PIXEL_MEAN, options.PIXEL_STD)
+        fixed = fixed_transform(
+            options.SIZE,
+            options.RESIZE,
+            options.INTERPOLATION,
+            *(colours if "normalize" in options.TRANSFORMS else (None, None)),
+        )
+        if self._countable:
+            return fixed, fixed
+        return augmenting_transform(options) or build_transform(cfg, is_train=True), fixed
+
+    def _read_supervision(self) -> None:
+        """Targets and captions of what is trained on: the images, or texts in their place."""
+        dataset = self.dataset
+        self.texts = None
+        if self.cfg.DATASET.TEXT_AS_IMAGE:
+            self.texts = getattr(dataset, "texts", None)
+            if self.texts is None:
+                raise ValueError(
+                    f"{self.cfg.DATASET.NAME} has no captions to train on; set "
+                    "DATASET.TEXT_AS_IMAGE False."
+                )
+            self.targets = torch.as_tensor(self.texts.labels)  # [N, C]
+            self.captions = [[sentence] for sentence in self.texts.sentences]
+            return
+        labels = torch.stack([torch.as_tensor(item.label) for item in dataset.train_x])
+        self.targets = self._one_row_each(labels)  # [N, C]
+        self.captions = getattr(dataset, "captions", None)
+
+    def _one_row_each(self, labels: Tensor) -> Tensor:
+        """Targets [B, C] of labels [B, C], or of one class index an image [B]."""
+        one_label = labels.dim() == 1
+        return F.one_hot(labels, len(self.classnames)).float() if one_label else labels
+
+    def _image_loaders(self, clip: FrozenClip, tunes_image_encoder: bool) -> ViewLoaders:
+        cfg = self.cfg
+        store = FeatureStore(
+            cache_folder(cfg.DATALOADER.CACHE_DIR),
+            cfg.DATASET.NAME,
+            cfg.MODEL.BACKBONE.NAME,
+            clip.image_encoder,
+            clip.precision.name,
+            clip.device,
+        )
+        return ViewLoaders(
+            encode=clip.encode_images,
+            read=read_picture,
+            device=clip.device,
+            workers=cfg.DATALOADER.NUM_WORKERS,
+            encode_batch=cfg.DATALOADER.TEST.BATCH_SIZE,
+            cache=cfg.DATALOADER.CACHE,
+            encoder_trains=tunes_image_encoder,
+            store=store,
+        )
+
+    def _encode_texts(self, tokens: Tensor) -> Features:
+        with torch.no_grad(), self._clip.autocast():
+            return self._clip.encode_texts(tokens.to(self._clip.device))
