@@ -2,7 +2,7 @@
 # Train and evaluate methods with several seeds each, then print one table of them.
 #
 # usage: bash scripts/compare.sh DATASET CFG "TRAINERS" ["SEEDS"] [KEY VALUE ...]
-#        bash scripts/<method>/main.sh DATASET CFG ["SEEDS"] [KEY VALUE ...]
+#        bash scripts/{coop,lmpt}/main.sh DATASET CFG ["SEEDS"] [KEY VALUE ...]
 #
 # DATASET is a file of configs/datasets, CFG one of configs/trainers/<TRAINER>, both without .yaml;
 # SEEDS is "1 2 3" if not given. Runs lie in output/<DATASET>/<TRAINER>/<CFG>/seed<k>; overrides of

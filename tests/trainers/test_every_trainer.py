@@ -91,8 +91,7 @@ def test_resumed_equals_uninterrupted_and_evaluation_alone_repeats_it(
     assert results(alone)["epoch"] == 2
 
 
-def test_every_trainer_has_configs_for_three_backbones_and_a_script():
-    scripts = "".join(path.read_text() for path in (ROOT / "scripts").glob("*/main.sh"))
+def test_every_trainer_has_configs_for_three_backbones():
     for trainer in (*OPTIONS, "ZeroshotCLIP"):
         for name, backbone in (("tiny", "tiny"), ("rn50", "RN50"), ("vit_b16", "ViT-B/16")):
             file = ROOT / "configs" / "trainers" / trainer / f"{name}.yaml"
@@ -101,4 +100,3 @@ def test_every_trainer_has_configs_for_three_backbones_and_a_script():
                 more = ["--dataset-config-file", str(dataset)]
                 cfg = train.build_cfg(train.build_parser().parse_args([*words, *more]))
                 assert cfg.MODEL.BACKBONE.NAME == backbone
-        assert f'}}" {trainer} "$' in scripts
