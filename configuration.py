@@ -35,7 +35,7 @@ import trainers
 from trainers.base import PromptTrainer
 
 # What may change between two runs into one folder without making them two experiments.
-_HARMLESS = (
+_MAY_DIFFER_ON_RESUME = (
     *("OUTPUT_DIR", "RESUME", "VERBOSE", "USE_CUDA", "DATASET.ROOT", "TRAIN."),
     *("TEST.SCORE", "TEST.THRESHOLD", "TEST.SAVE_SCORES", "TEST.PER_CLASS_RESULT", "TEST.NO_TEST"),
     *("DATALOADER.NUM_WORKERS", "DATALOADER.TEST.", "DATALOADER.CACHE_DIR"),
@@ -171,7 +171,7 @@ def default_cfg() -> CfgNode:
     return cfg
 
 
-def settle_seed(cfg: CfgNode, folder: Path) -> None:
+def resolve_seed(cfg: CfgNode, folder: Path) -> None:
     """Give an unseeded run a seed: that of the run in `folder`, or a fresh one.
 
     Held-out images and known labels depend on it, so an evaluation needs its training run's seed.
@@ -197,7 +197,8 @@ def refuse_other_experiment(cfg: CfgNode, folder: Path) -> None:
     changed = [
         f"  {key}: {before.get(key)!r} there, {now.get(key)!r} now"
         for key in sorted({*now, *before})
-        if not key.startswith(_HARMLESS) and _plain(now.get(key)) != _plain(before.get(key))
+        if not key.startswith(_MAY_DIFFER_ON_RESUME)
+        and _plain(now.get(key)) != _plain(before.get(key))
     ]
     if changed:
         raise ValueError(

@@ -24,7 +24,7 @@ from yacs.config import CfgNode
 from common.files import write_text
 from common.run_lock import run_lock
 from common.user_errors import MISTAKES, CommandParser, run_command
-from configuration import build_cfg, refuse_other_experiment, settle_seed
+from configuration import build_cfg, refuse_other_experiment, resolve_seed
 from evaluation.run_report import RunReport
 from loading.images import check_pictures
 from modeling.clip.loader import available_backbones
@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     folder = Path(cfg.OUTPUT_DIR)
     with run_lock(folder):
-        settle_seed(cfg, Path(args.model_dir) if args.eval_only else folder)
+        resolve_seed(cfg, Path(args.model_dir) if args.eval_only else folder)
         if not (args.eval_only or args.no_train):
             refuse_other_experiment(cfg, folder)
         cfg.freeze()

@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from loading.samplers import Draw, ImageDataset
+from loading.samplers import ImageDataset, Sample
 
 _BATCHES_AHEAD = 3  # decoded and waiting
 Job = TypeVar("Job")
@@ -26,7 +26,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def in_order(
+def ordered_map(
     function: Callable[[Job], Result], jobs: Iterable[Job], threads: int, ahead: int
 ) -> Iterator[Result]:
     """Results in the order of their jobs, computed by threads.
@@ -64,8 +64,8 @@ def decoded(images: ImageDataset, batch_size: int, pin: bool = False) -> Iterato
     Yields:
         Tensors [B, 3, H, W] of the transform's type; the last may be smaller.
     """
-    draws = (Draw(i) for i in range(len(images)))
-    examples = in_order(images.__getitem__, draws, cores(), _BATCHES_AHEAD * batch_size)
+    draws = (Sample(i) for i in range(len(images)))
+    examples = ordered_map(images.__getitem__, draws, cores(), _BATCHES_AHEAD * batch_size)
     while batch := [example["img"] for example in islice(examples, batch_size)]:
         joined = torch.stack(batch)  # [B, 3, H, W]
         yield joined.pin_memory() if pin else joined

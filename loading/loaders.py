@@ -20,17 +20,23 @@ from loading.cache.feature_cache import Cache, CachedLoader, FeatureCache
 from loading.cache.feature_files import Put
 from loading.cache.feature_key import pictures_key
 from loading.cache.feature_store import FeatureStore, in_memory
-from loading.cache.image_cache import ROOM, ImageCache, PictureMemory, RememberingLoader, gib
-from loading.decoding import decoded, in_order
+from loading.cache.image_cache import (
+    MAX_CACHE_BYTES,
+    ImageCache,
+    PreloadedImages,
+    PreloadingLoader,
+    gib,
+)
+from loading.decoding import decoded, ordered_map
 from loading.samplers import (
     FLIPPED,
     PLAIN,
-    Draw,
-    EpochPlan,
-    EveryView,
+    AllViewsSampler,
+    EpochBatchSampler,
     ImageDataset,
-    InOrder,
     Item,
+    Sample,
+    SequentialBatchSampler,
 )
 from loading.transforms import split_at_pixels
 from modeling.encoders.features import Features
@@ -47,7 +53,7 @@ Shown = tuple[int, int, Tensor]  # view, first image, pictures [B, 3, H, W] on t
 
 
 @dataclass
-class ViewLoaders:
+class LoaderFactory:
     """Makes the loaders of one run.
 
     Attributes:
@@ -57,7 +63,7 @@ class ViewLoaders:
         workers: decoding processes of training steps.
         encode_batch: images a forward pass of an evaluation or a cache.
         cache: one of `CACHES`.
-        encoder_trains: whether `encode` changes from step to step.
+        tunes_image_encoder: whether `encode` changes from step to step.
         store: where features are kept for later runs; None keeps them for this run alone.
         seconds: spent so far on making and loading caches.
     """
@@ -68,7 +74,7 @@ class ViewLoaders:
     workers: int
     encode_batch: int
     cache: str = "auto"
-    encoder_trains: bool = False
+    tunes_image_encoder: bool = False
     store: FeatureStore | None = None
     seconds: float = field(default=0.0, init=False)
     _trained: dict[tuple[int, int], CachedLoader] = field(default_factory=dict, init=False)
@@ -77,7 +83,7 @@ class ViewLoaders:
         check_choice("DATALOADER.CACHE", self.cache, CACHES)
 
     def train(
-        self, items: Sequence[Item], transform: Callable[[Any], Tensor], plan: EpochPlan
+        self, items: Sequence[Item], transform: Callable[[Any], Tensor], plan: EpochBatchSampler
     ) -> Iterable[dict[str, Any]]:
         """Batches of views under a fixed transform; the plan draws the flips.
 
@@ -98,7 +104,7 @@ class ViewLoaders:
         return loader
 
     def augmented(
-        self, items: Sequence[Item], transform: Callable[[Any], Tensor], plan: EpochPlan
+        self, items: Sequence[Item], transform: Callable[[Any], Tensor], plan: EpochBatchSampler
     ) -> Iterable[dict[str, Any]]:
         """Batches under a transform with endless outcomes: encoded in every step.
 
@@ -113,7 +119,7 @@ class ViewLoaders:
         if kind == "images" and self.workers and get_start_method() != "fork":
             print("Decoding in every step: these worker processes do not share memory.")
         elif kind == "images":
-            read = PictureMemory(self.read)
+            read = PreloadedImages(self.read)
         images = ImageDataset(items, read, transform, augmented=True)
         if kind == "features":
             return self._cached(lambda: self._drawn_features(images, plan.views), plan)
@@ -123,8 +129,8 @@ class ViewLoaders:
                 "cached here. Set it to 0."
             )
         loader = self._decode(images, plan, keep_workers=True)
-        if isinstance(read, PictureMemory):
-            return RememberingLoader(loader, read, images.paths())
+        if isinstance(read, PreloadedImages):
+            return PreloadingLoader(loader, read, images.paths())
         return loader
 
     def evaluation(
@@ -136,7 +142,9 @@ class ViewLoaders:
             ValueError: features must be cached but cannot be.
         """
         kind = self._kind(silent=True)
-        plan = InOrder(len(items), _ROWS if kind == "features" else self.encode_batch)
+        plan = SequentialBatchSampler(
+            len(items), _ROWS if kind == "features" else self.encode_batch
+        )
         trained = self._trained.get((id(items), id(transform)))
         if trained is not None:  # its first view is the plain one
             return CachedLoader(lambda: trained.cache, plan)
@@ -145,7 +153,7 @@ class ViewLoaders:
 
     def _kind(self, obstacle: str = "", silent: bool = False) -> str:
         """What to cache, where `obstacle` says why features cannot be."""
-        if self.encoder_trains:
+        if self.tunes_image_encoder:
             obstacle = "the image tower trains"
         if self.cache == "features" and obstacle:
             raise ValueError(
@@ -162,7 +170,7 @@ class ViewLoaders:
         self,
         kind: str,
         images: ImageDataset,
-        plan: EpochPlan | InOrder,
+        plan: EpochBatchSampler | SequentialBatchSampler,
         title: str,
         views: Sequence[str],
     ) -> Iterable[dict[str, Any]]:
@@ -174,16 +182,18 @@ class ViewLoaders:
                 lambda: self._fixed_features(images, pixels, finish, title, views), plan
             )
         if kind == "images":
-            room = len(pixels) * pixels[Draw(0)]["img"].nbytes
-            if room <= ROOM:
+            room = len(pixels) * pixels[Sample(0)]["img"].nbytes
+            if room <= MAX_CACHE_BYTES:
                 batch, device = self.encode_batch, self.device
                 return self._cached(
                     lambda: ImageCache.build(pixels, finish, batch, device, title), plan
                 )
             print(f"Decoding in every step: {len(pixels):,} {title} images take {gib(room)}.")
-        return self._decode(images, plan, keep_workers=isinstance(plan, EpochPlan))
+        return self._decode(images, plan, keep_workers=isinstance(plan, EpochBatchSampler))
 
-    def _cached(self, make: Callable[[], Cache], plan: EpochPlan | InOrder) -> CachedLoader:
+    def _cached(
+        self, make: Callable[[], Cache], plan: EpochBatchSampler | SequentialBatchSampler
+    ) -> CachedLoader:
         def timed() -> Cache:
             start = time.perf_counter()
             cache = make()
@@ -193,7 +203,10 @@ class ViewLoaders:
         return CachedLoader(timed, plan)
 
     def _decode(
-        self, images: ImageDataset, plan: EpochPlan | InOrder, keep_workers: bool = False
+        self,
+        images: ImageDataset,
+        plan: EpochBatchSampler | SequentialBatchSampler,
+        keep_workers: bool = False,
     ) -> DataLoader:
         return DataLoader(
             images,
@@ -226,7 +239,7 @@ class ViewLoaders:
 
     def _drawn_features(self, images: ImageDataset, views: int) -> FeatureCache:
         """Features of K random views of each image."""
-        plan = EveryView(len(images), self.encode_batch, views)
+        plan = AllViewsSampler(len(images), self.encode_batch, views)
 
         def shown() -> Iterator[Shown]:
             for draws, batch in zip(plan, self._decode(images, plan), strict=True):
@@ -286,4 +299,4 @@ class ViewLoaders:
         )
         cores = torch.get_num_threads()
         with threads(1):
-            yield from in_order(encode, few, cores, cores)
+            yield from ordered_map(encode, few, cores, cores)

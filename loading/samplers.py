@@ -36,7 +36,7 @@ class Item(Protocol):
 
 
 @dataclass(frozen=True)
-class Draw:
+class Sample:
     """One training example of one epoch: which image, which view, and the seed of the rest."""
 
     index: int
@@ -44,7 +44,7 @@ class Draw:
     seed: int = 0
 
 
-class EpochPlan(Sampler[list[Draw]]):
+class EpochBatchSampler(Sampler[list[Sample]]):
     """Batches of draws, a different but repeatable set in each epoch.
 
     The last, smaller batch is kept. Set `epoch` before iterating.
@@ -67,7 +67,7 @@ class EpochPlan(Sampler[list[Draw]]):
     def __len__(self) -> int:
         return -(-self.size // self.batch_size)
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[Sample]]:
         # SeedSequence mixes both numbers well: seed 1, epoch 2 has nothing of seed 2, epoch 1.
         rng = np.random.default_rng([self.seed, self.epoch])
         order = self.order(rng)
@@ -76,7 +76,7 @@ class EpochPlan(Sampler[list[Draw]]):
         else:
             views = rng.random(self.size) < self.flip
         seeds = rng.integers(0, 2**31, self.size)
-        draws = [Draw(*map(int, row)) for row in zip(order, views, seeds, strict=True)]
+        draws = [Sample(*map(int, row)) for row in zip(order, views, seeds, strict=True)]
         for start in range(0, self.size, self.batch_size):
             yield draws[start : start + self.batch_size]
 
@@ -85,7 +85,7 @@ class EpochPlan(Sampler[list[Draw]]):
         return rng.permutation(self.size)
 
 
-class ClassAwarePlan(EpochPlan):
+class ClassAwareBatchSampler(EpochBatchSampler):
     """Visits the classes in turn and shows a few images of each, so that rare ones come as often.
 
     The schedule of the distribution-balanced loss (Wu et al., ECCV 2020): three images a visit, and
@@ -96,7 +96,7 @@ class ClassAwarePlan(EpochPlan):
         batch_size: images a batch.
         seed: the run's seed.
         flip: probability of the flipped view.
-        views: as in `EpochPlan`.
+        views: as in `EpochBatchSampler`.
 
     Raises:
         ValueError: no image has a class.
@@ -139,14 +139,14 @@ class ClassAwarePlan(EpochPlan):
             yield from rng.permutation(found)
 
 
-def make_plan(
+def make_sampler(
     sampler: str,
     labels: Sequence[np.ndarray],
     batch_size: int,
     seed: int,
     flip: float,
     views: int = 0,
-) -> EpochPlan:
+) -> EpochBatchSampler:
     """The plan that `TRAINER.SAMPLER` names: "random" or "class_aware".
 
     Raises:
@@ -154,11 +154,11 @@ def make_plan(
     """
     check_choice("TRAINER.SAMPLER", sampler, SAMPLERS)
     if sampler == "random":
-        return EpochPlan(len(labels), batch_size, seed, flip, views)
-    return ClassAwarePlan(labels, batch_size, seed, flip, views)
+        return EpochBatchSampler(len(labels), batch_size, seed, flip, views)
+    return ClassAwareBatchSampler(labels, batch_size, seed, flip, views)
 
 
-class InOrder(Sampler[list[Draw]]):
+class SequentialBatchSampler(Sampler[list[Sample]]):
     """Every image once, plain, in list order: the plan of an evaluation or a cache."""
 
     def __init__(self, size: int, batch_size: int) -> None:
@@ -167,12 +167,12 @@ class InOrder(Sampler[list[Draw]]):
     def __len__(self) -> int:
         return -(-self.size // self.batch_size)
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[Sample]]:
         for start in range(0, self.size, self.batch_size):
-            yield [Draw(i) for i in range(start, min(start + self.batch_size, self.size))]
+            yield [Sample(i) for i in range(start, min(start + self.batch_size, self.size))]
 
 
-class EveryView(InOrder):
+class AllViewsSampler(SequentialBatchSampler):
     """K random views of every image, all first views first: the plan of a cache of such views.
 
     A view's seed depends on its number and the image's place alone, so all runs see the same views.
@@ -185,11 +185,11 @@ class EveryView(InOrder):
     def __len__(self) -> int:
         return self.views * super().__len__()
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[Sample]]:
         for view in range(self.views):
             seeds = np.random.default_rng(view).integers(0, 2**31, self.size)
             for draws in super().__iter__():
-                yield [Draw(draw.index, view, int(seeds[draw.index])) for draw in draws]
+                yield [Sample(draw.index, view, int(seeds[draw.index])) for draw in draws]
 
 
 class ImageDataset(Dataset):
@@ -222,7 +222,7 @@ class ImageDataset(Dataset):
         """Targets [N, C], or class indices [N], as batches have them."""
         return default_collate([item.label for item in self.items])
 
-    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+    def __getitem__(self, draw: Sample) -> dict[str, Any]:
         item = self.items[draw.index]
         try:
             image = self._view(self.read(item.impath), draw)
@@ -235,11 +235,11 @@ class ImageDataset(Dataset):
             "label": item.label,
             "domain": item.domain,
             "index": draw.index,
-            "draw": draw.seed,
+            "sample_seed": draw.seed,
             "impath": item.impath,
         }
 
-    def _view(self, picture: object, draw: Draw) -> Tensor:
+    def _view(self, picture: object, draw: Sample) -> Tensor:
         if not self.augmented:
             image = self.transform(picture)  # [3, H, W]
             return image.flip(-1) if draw.view == FLIPPED else image

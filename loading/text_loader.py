@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from loading.cache.feature_cache import FeatureCache, batches
-from loading.samplers import Draw, EpochPlan
+from loading.samplers import EpochBatchSampler, Sample
 from modeling.clip.tokenizer import end_positions, tokenize_captions
 from modeling.encoders.features import Features, join
 
@@ -39,7 +39,7 @@ class TextLoader:
         sentences: Sequence[str],
         targets: Tensor,
         encode: Callable[[Tensor], Features],
-        plan: EpochPlan,
+        plan: EpochBatchSampler,
         device: torch.device,
         limit: int = _CACHE_BYTES,
     ) -> None:
@@ -73,12 +73,12 @@ class TextLoader:
         views = views[order.argsort().to(self.device)]
         return FeatureCache([views], self.targets.to(self.device), self.sentences)
 
-    def _encoded(self, draws: Sequence[Draw]) -> dict[str, Any]:
+    def _encoded(self, draws: Sequence[Sample]) -> dict[str, Any]:
         index = torch.tensor([draw.index for draw in draws])
         return {
-            "views": self.encode(self.tokens[index]),
+            "features": self.encode(self.tokens[index]),
             "label": self.targets[index],
             "index": index,
-            "draw": torch.tensor([draw.seed for draw in draws]),
+            "sample_seed": torch.tensor([draw.seed for draw in draws]),
             "impath": [self.sentences[draw.index] for draw in draws],
         }

@@ -24,7 +24,7 @@ from losses import (
     effective_counts,
 )
 from modeling.captions.caption_distance import SPACES, CaptionDistance
-from modeling.captions.caption_tokens import CaptionSource
+from modeling.captions.caption_tokens import CaptionTokens
 from modeling.encoders.frozen_clip import FrozenClip
 from modeling.prompts.prompt_model import PROMPT_OPTIONS, REGION_OPTIONS, Batch, PromptModel
 from trainers.base import PromptTrainer, method_node
@@ -86,7 +86,7 @@ class LMPTModel(PromptModel):
         self,
         classnames: Sequence[str],
         clip: FrozenClip,
-        captions: CaptionSource | None = None,
+        captions: CaptionTokens | None = None,
         class_counts: Tensor | None = None,
         **more: Any,  # noqa: ANN401 - as PromptModel's
     ) -> None:

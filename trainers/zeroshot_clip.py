@@ -15,8 +15,8 @@ from common.config_rules import Number, declare_rules
 from modeling.prompts.class_prompts import (
     check_sources,
     class_sentences,
+    concatenate_and_truncate,
     ensemble_features,
-    join_and_cut,
 )
 from modeling.prompts.prompt_model import REGION_OPTIONS, PromptModel
 from trainers.base import PromptTrainer, method_node
@@ -45,7 +45,7 @@ class ZeroshotModel(PromptModel):
         sources = (options.TEMPLATE, options.TEMPLATES, options.DESCRIPTIONS)
         texts = class_sentences(self.classnames, *sources)
         if options.JOIN:
-            texts = [[join_and_cut(own, options.JOIN)] for own in texts]
+            texts = [[concatenate_and_truncate(own, options.JOIN)] for own in texts]
         return ensemble_features(texts, self.clip.text_encoder)
 
 

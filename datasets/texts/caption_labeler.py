@@ -85,12 +85,12 @@ class CaptionLabeler:
     def __init__(self, classnames: Sequence[str], synonyms: Synonyms | None = None) -> None:
         self.num_classes = len(classnames)
         synonyms = synonyms or Synonyms({})
-        rows = {squeezed(name): phrases for name, phrases in synonyms.of_class.items()}
+        rows = {normalised_name(name): phrases for name, phrases in synonyms.of_class.items()}
         # The ids, and whether a noun may follow, of every phrase in all of its forms.
         found: dict[tuple[str, ...], tuple[set[int], bool]] = {}
         for index, name in enumerate(classnames):
-            listed = rows.get(squeezed(name), ())
-            restricted = squeezed(f"{name} {_NOUN}") in map(squeezed, listed)
+            listed = rows.get(normalised_name(name), ())
+            restricted = normalised_name(f"{name} {_NOUN}") in map(normalised_name, listed)
             for phrase in (*listed, *(() if restricted else (name,))):
                 for form in _forms(phrase):
                     ids, noun = found.get(form, (set(), True))
@@ -146,7 +146,7 @@ def read_synonyms(path: str | Path, classnames: Sequence[str] | None = None) -> 
         OSError: The file cannot be read.
     """
     problems: list[Problem] = []
-    names = {squeezed(name): name for name in classnames or ()}
+    names = {normalised_name(name): name for name in classnames or ()}
     of_class: dict[str, list[str]] = {}
     for line, row in iter_rows(path, problems):
         if row.startswith("#"):
@@ -157,10 +157,12 @@ def read_synonyms(path: str | Path, classnames: Sequence[str] | None = None) -> 
             problems.append(Problem(line, row, "expected 'class: synonym, synonym'"))
         elif not all(words(phrase.removesuffix(_NOUN)) for phrase in phrases):
             problems.append(Problem(line, row, "a synonym is empty"))
-        elif names and name != NO_CLASS and squeezed(name) not in names:
+        elif names and name != NO_CLASS and normalised_name(name) not in names:
             rule = f"there is no class {name[:SHOWN_CHARACTERS]!r}."
             if len(problems) < SHOWN_PROBLEMS:  # of the others nobody reads it, and it takes long
-                rule += f" Did you mean {names[nearest(squeezed(name), names, cutoff=0.0)]!r}?"
+                rule += (
+                    f" Did you mean {names[nearest(normalised_name(name), names, cutoff=0.0)]!r}?"
+                )
             problems.append(Problem(line, row, rule))
         else:
             of_class.setdefault(name, []).extend(phrases)
@@ -172,7 +174,7 @@ def read_synonyms(path: str | Path, classnames: Sequence[str] | None = None) -> 
     return Synonyms(of_class, no_class)
 
 
-def squeezed(name: str) -> str:
+def normalised_name(name: str) -> str:
     """Return a class name without case, blanks, underscores and hyphens, for comparisons."""
     return "".join(words(name))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from loading.samplers import Draw
+from loading.samplers import Sample
 from modeling.encoders.features import Features
 
 
@@ -20,11 +20,11 @@ class Cache(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batch(self, draws: Sequence[Draw], drawn: Tensor) -> dict[str, Any]:
-        """The batch that decoding these draws would lead to; `drawn` are `written_out` there."""
+    def batch(self, draws: Sequence[Sample], drawn: Tensor) -> dict[str, Any]:
+        """The batch that decoding these draws would give; `drawn` is their `as_index_tensor`."""
 
 
-def written_out(draws: Sequence[Draw], device: torch.device) -> Tensor:
+def as_index_tensor(draws: Sequence[Sample], device: torch.device) -> Tensor:
     """Index, view and seed of draws on a device: int64 [3, B]."""
     rows = [(draw.index, draw.view, draw.seed) for draw in draws]
     return torch.tensor(rows).t().to(device, non_blocking=True)  # [3, B]
@@ -53,33 +53,33 @@ class FeatureCache:
     def __len__(self) -> int:
         return self.views.global_features.shape[1]
 
-    def batch(self, draws: Sequence[Draw], drawn: Tensor) -> dict[str, Any]:
+    def batch(self, draws: Sequence[Sample], drawn: Tensor) -> dict[str, Any]:
         """The batch that decoding and encoding these draws would lead to; features in fp32.
 
         Args:
             draws: of B examples.
-            drawn: the same, `written_out` on the device that trains.
+            drawn: the same, `as_index_tensor` on the device that trains.
         """
         local_features = self._pick(self.views.local_features, draws, drawn)
         index, _, seed = drawn
         return {
-            "views": Features(
+            "features": Features(
                 self._pick(self.views.global_features, draws, drawn),
                 None if local_features is None else local_features.float(),
                 self._pick(self.views.mask, draws, drawn),
             ),
             "label": self.labels[index],
             "index": index,
-            "draw": seed,
+            "sample_seed": seed,
             "impath": [self.impaths[draw.index] for draw in draws],
         }
 
-    def _pick(self, stack: Tensor | None, draws: Sequence[Draw], drawn: Tensor) -> Tensor | None:
+    def _pick(self, stack: Tensor | None, draws: Sequence[Sample], drawn: Tensor) -> Tensor | None:
         """Rows [B, ...] of a tensor [V, N, ...], on the device that trains."""
         if stack is None:
             return None
         if stack.device != drawn.device:  # in the CPU's memory, where asking the GPU would wait
-            return self._pick(stack, draws, written_out(draws, stack.device)).to(drawn.device)
+            return self._pick(stack, draws, as_index_tensor(draws, stack.device)).to(drawn.device)
         index, view, _ = drawn
         return stack.flatten(0, 1)[view * len(self) + index]
 
@@ -109,7 +109,7 @@ class CachedLoader:
         plan: yields lists of draws.
     """
 
-    def __init__(self, make: Callable[[], Cache], plan: Sampler[list[Draw]]) -> None:
+    def __init__(self, make: Callable[[], Cache], plan: Sampler[list[Sample]]) -> None:
         self._make, self.plan = make, plan
         self._cache: Cache | None = None
 
@@ -127,10 +127,12 @@ class CachedLoader:
         yield from batches(self.cache, self.plan)
 
 
-def batches(cache: Cache, plan: Sampler[list[Draw]]) -> Iterator[dict[str, Any]]:
+def batches(cache: Cache, plan: Sampler[list[Sample]]) -> Iterator[dict[str, Any]]:
     """An epoch's batches; its draws go to the device at once, so that no batch waits for a copy."""
     epoch = list(plan)
-    drawn = written_out([draw for draws in epoch for draw in draws], cache.labels.device)  # [3, N]
+    drawn = as_index_tensor(
+        [draw for draws in epoch for draw in draws], cache.labels.device
+    )  # [3, N]
     parts = drawn.split([len(draws) for draws in epoch], dim=1)
     for draws, part in zip(epoch, parts, strict=True):
         yield cache.batch(draws, part)

@@ -7,7 +7,8 @@ Files are never evicted; any of them, or the whole folder, may be deleted at any
 
 The header holds a checksum (CRC-32) of each tensor, which is verified when the file is read: any
 flipped bit is noticed, and the file is made again. Of local features that are so large that they
-stay in the file (see `MAPPED`) the length alone is checked, for they are never read as a whole.
+stay in the file (see `MMAP_FROM_BYTES`) the length alone is checked, for they are never read as a
+whole.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from common.safetensors_files import open_safetensors
 from loading.cache.unfinished_files import NOTE, unfinished
 from modeling.encoders.features import Features
 
-MAPPED = 4 * 2**30  # bytes of local features from which on they stay in the file
+MMAP_FROM_BYTES = 4 * 2**30  # bytes of local features from which on they stay in the file
 _TYPES = {  # fields of `Features` to how they are kept; fp16 keeps three decimals of a unit vector
     "global_features": (torch.float32, "F32"),
     "local_features": (torch.float16, "F16"),
@@ -73,8 +74,8 @@ class FeatureFile:
     def read(self, device: torch.device) -> Features | None:
         """The features [V, N, ...], or None if there is no such file or it is damaged.
 
-        Local features of more than `MAPPED` bytes stay in the file, rows being read as needed; of
-        all other tensors the checksums are verified.
+        Local features of more than `MMAP_FROM_BYTES` bytes stay in the file, rows being read as
+        needed; of all other tensors the checksums are verified.
         """
         self._seen = self._identity()
         if self._seen is None:
@@ -222,4 +223,4 @@ def storable(found: Features) -> dict[str, Tensor]:
 
 def too_large(name: str, size: int) -> bool:
     """Whether a tensor of `size` bytes stays on the CPU's side."""
-    return name == "local_features" and size > MAPPED
+    return name == "local_features" and size > MMAP_FROM_BYTES

@@ -86,7 +86,7 @@ class FeatureStore:
 def in_memory(split: str, views: int, images: int, fill: Fill, device: torch.device) -> Features:
     """Features [V, N, ...] for this run alone; arguments as of `FeatureStore.features`."""
     start = time.perf_counter()
-    sheet = _Sheet(views, images, device)
+    sheet = _InMemoryFeatures(views, images, device)
     fill(sheet.put)
     print(f"Encoded {_told(split, views, images, start)}")
     return Features(**sheet.tensors)
@@ -97,7 +97,7 @@ def _told(split: str, views: int, images: int, start: float) -> str:
     return f"{images:,} {split} images x {views} view{'s' * (views > 1)} in {seconds:.2f} s"
 
 
-class _Sheet:
+class _InMemoryFeatures:
     """Tensors [V, N, ...] that features are put into in any order."""
 
     def __init__(self, views: int, images: int, device: torch.device) -> None:

@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from common.picture_files import open_picture
 from loading.decoding import cores, decoded
-from loading.samplers import FLIPPED, Draw, ImageDataset
+from loading.samplers import FLIPPED, ImageDataset, Sample
 
-ROOM = 4 * 2**30  # bytes of decoded pictures that are kept
+MAX_CACHE_BYTES = 4 * 2**30  # bytes of decoded pictures that are kept
 
 
 class ImageCache:
@@ -63,7 +63,7 @@ class ImageCache:
             title: what the pictures are called.
         """
         start, first = time.perf_counter(), 0
-        example = images[Draw(0)]["img"]  # [3, H, W]
+        example = images[Sample(0)]["img"]  # [3, H, W]
         pixels = example.new_empty((len(images), *example.shape), device=device)
         batches = decoded(images, batch_size, pin=device.type == "cuda")
         count = -(-len(images) // batch_size)
@@ -74,7 +74,7 @@ class ImageCache:
         print(f"Decoded {len(images):,} {title} images in {seconds:.1f} s")
         return cls(pixels, finish, images.labels().to(device), images.paths())
 
-    def batch(self, draws: Sequence[Draw], drawn: Tensor) -> dict[str, Any]:
+    def batch(self, draws: Sequence[Sample], drawn: Tensor) -> dict[str, Any]:
         """The batch that decoding these draws would lead to; see `FeatureCache.batch`."""
         index, view, seed = drawn
         pixels, flipped = self.pixels[index], (view == FLIPPED)[:, None, None, None]
@@ -82,12 +82,12 @@ class ImageCache:
             "img": self.finish(torch.where(flipped, pixels.flip(-1), pixels)),  # [B, 3, H, W]
             "label": self.labels[index],
             "index": index,
-            "draw": seed,
+            "sample_seed": seed,
             "impath": [self.impaths[draw.index] for draw in draws],
         }
 
 
-class PictureMemory:
+class PreloadedImages:
     """Reads pictures, and remembers those it was told to keep.
 
     A transform then works on the very picture that reading would give: nothing changes but the
@@ -107,12 +107,12 @@ class PictureMemory:
         return self._read(path) if kept is None else kept
 
     def keep(self, paths: Sequence[str]) -> None:
-        """Read pictures with all cores and remember them, unless they need more than `ROOM`."""
+        """Read pictures with all cores and keep them, up to `MAX_CACHE_BYTES` in all."""
         start = time.perf_counter()
         paths = list(dict.fromkeys(paths))
         with ThreadPoolExecutor(cores()) as pool:
             room = sum(pool.map(_room, paths))
-            if room > ROOM:
+            if room > MAX_CACHE_BYTES:
                 print(f"Decoding in every step: {_told(paths, room)}.")
                 return
             pictures = pool.map(self._read, paths)
@@ -121,7 +121,7 @@ class PictureMemory:
         print(f"{_told(paths, room)}, decoded in {time.perf_counter() - start:.1f} s")
 
 
-class RememberingLoader:
+class PreloadingLoader:
     """Augments pictures in every step that were decoded once, before the first.
 
     Args:
@@ -130,7 +130,7 @@ class RememberingLoader:
         paths: the data set's pictures.
     """
 
-    def __init__(self, loader: DataLoader, memory: PictureMemory, paths: Sequence[str]) -> None:
+    def __init__(self, loader: DataLoader, memory: PreloadedImages, paths: Sequence[str]) -> None:
         self.loader, self._memory, self._paths = loader, memory, paths
         self._asked = False
 
@@ -159,4 +159,4 @@ def _told(paths: Sequence[str], room: int) -> str:
 
 def gib(room: int) -> str:
     """Bytes for the log, beside what there is."""
-    return f"{room / 2**30:.1f} of {ROOM / 2**30:.0f} GiB"
+    return f"{room / 2**30:.1f} of {MAX_CACHE_BYTES / 2**30:.0f} GiB"

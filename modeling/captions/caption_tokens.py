@@ -32,7 +32,7 @@ MISSING = {
 }
 
 
-class CaptionSource:
+class CaptionTokens:
     """Token rows of every training image.
 
     Args:
@@ -94,7 +94,7 @@ class CaptionSource:
         self._count = torch.tensor([len(own) for own in texts])  # [N]
         self._first = self._count.cumsum(0) - self._count  # [N]
 
-    def to(self, device: torch.device) -> CaptionSource:
+    def to(self, device: torch.device) -> CaptionTokens:
         """Move everything to a device."""
         self.tokens = self.tokens.to(device)
         self._count, self._first = self._count.to(device), self._first.to(device)

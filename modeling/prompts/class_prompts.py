@@ -141,7 +141,7 @@ def class_sentences(
     return [[fill(one, name) for one in chosen] for name in classnames]
 
 
-def join_and_cut(texts: Sequence[str], characters: int) -> str:
+def concatenate_and_truncate(texts: Sequence[str], characters: int) -> str:
     """One text of many: joined with spaces and cut after so many characters, words or not."""
     return " ".join(texts)[:characters]
 

@@ -20,7 +20,7 @@ from tabulate import tabulate
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
-from datasets.texts.caption_labeler import CaptionLabeler, squeezed
+from datasets.texts.caption_labeler import CaptionLabeler, normalised_name
 from datasets.files.captions import captions_of
 from datasets.files.list_files import read_labels, read_list
 from datasets.texts.text_corpus import synonyms_of
@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
     if args.show is None:
         print(table(names, targets, substring_labels(texts, names), labels))
         return
-    chosen = [c for c, name in enumerate(names) if squeezed(name) == squeezed(args.show)]
+    chosen = [c for c, name in enumerate(names) if normalised_name(name) == normalised_name(args.show)]
     if not chosen:
         parser.error(f"there is no class {args.show!r}, only {', '.join(names)}")
     for text, truth, label in zip(texts, targets[:, chosen], labels[:, chosen], strict=True):

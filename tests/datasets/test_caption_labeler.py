@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from datasets.files.list_files import DataFileError
 from datasets.shapes.captions import SYNONYMS as DRAWN
 from datasets.shapes.glyphs import SHAPE_NAMES
-from datasets.texts.caption_labeler import TABLES, CaptionLabeler, Synonyms, read_synonyms, squeezed
+from datasets.texts.caption_labeler import (
+    TABLES,
+    CaptionLabeler,
+    Synonyms,
+    normalised_name,
+    read_synonyms,
+)
 
 
 def class_names(table):
@@ -172,7 +178,7 @@ class TestReadSynonyms:
         path.write_text("Dining table: table\n")
         labeler = CaptionLabeler(["diningtable"], read_synonyms(path, ["diningtable"]))
         assert labeler.classes("a table") == labeler.classes("a diningtable") == [0]
-        assert squeezed("Dining_table") == squeezed("dining-table") == "diningtable"
+        assert normalised_name("Dining_table") == normalised_name("dining-table") == "diningtable"
 
     @pytest.mark.parametrize(
         ("row", "message"),

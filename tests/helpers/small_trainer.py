@@ -42,7 +42,7 @@ def first_step(trainer: Any) -> tuple[dict[str, Any], Tensor, Tensor, Tensor]:
     batch = next(iter(trainer.train_loader_x))
     views, targets = trainer.parse_batch_train(batch)
     text = trainer.model.text_features()
-    batch["views"] = views
+    batch["features"] = views
     logits = trainer.model.logits(views, text)
     loss = trainer.model.loss(logits, targets, loss_batch(batch, views, text))["loss"]
     return batch, targets, logits, loss
@@ -50,7 +50,7 @@ def first_step(trainer: Any) -> tuple[dict[str, Any], Tensor, Tensor, Tensor]:
 
 def loss_batch(batch: dict[str, Any], features: Features, text: Any) -> Batch:
     """What a loss sees of a loader's batch."""
-    return Batch(features, text, batch["index"], batch["draw"])
+    return Batch(features, text, batch["index"], batch["sample_seed"])
 
 
 def image_features(trainer: Any, batch: dict[str, Any]) -> Tensor:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from loading.decoding import cores, decoded, in_order
-from loading.samplers import ImageDataset, InOrder
+from loading.decoding import cores, decoded, ordered_map
+from loading.samplers import ImageDataset, SequentialBatchSampler
 from loading.transforms import fixed_transform, split_at_pixels
 from tests.helpers.small_pictures import SIZE, read, write_pictures
 
@@ -26,7 +26,7 @@ def test_results_come_in_order_however_long_they_take():
         done[job].set()
         return job
 
-    assert list(in_order(every_other_one_last, range(20), threads=4, ahead=3)) == list(range(20))
+    assert list(ordered_map(every_other_one_last, range(20), threads=4, ahead=3)) == list(range(20))
 
 
 def test_only_so_many_jobs_are_drawn_ahead():
@@ -37,7 +37,7 @@ def test_only_so_many_jobs_are_drawn_ahead():
             drawn.append(i)
             yield i
 
-    results = in_order(lambda job: job, jobs(), threads=2, ahead=3)
+    results = ordered_map(lambda job: job, jobs(), threads=2, ahead=3)
     assert next(results) == 0 and len(drawn) == 4
     assert next(results) == 1 and len(drawn) == 5
 
@@ -53,14 +53,16 @@ def test_an_error_comes_out_and_ends_the_threads():
 
     before = threading.active_count()
     with pytest.raises(ValueError, match="job 0"):
-        list(in_order(fail_at_first, range(200), threads=2, ahead=100))
+        list(ordered_map(fail_at_first, range(200), threads=2, ahead=100))
     assert threading.active_count() == before and len(started) < 100
 
 
 def test_threads_decode_what_a_data_loader_decodes(pictures):
     transform, _ = split_at_pixels(fixed_transform((24, 24), "crop", "bicubic", None, None))
     images = ImageDataset(pictures, read, transform)
-    expected = [batch["img"] for batch in DataLoader(images, batch_sampler=InOrder(SIZE, 4))]
+    expected = [
+        batch["img"] for batch in DataLoader(images, batch_sampler=SequentialBatchSampler(SIZE, 4))
+    ]
     batches = list(decoded(images, 4))
     assert len(batches) == 3 and batches[0].dtype is torch.uint8
     assert all(torch.equal(a, b) for a, b in zip(batches, expected, strict=True))

@@ -4,14 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from loading.cache.feature_cache import CachedLoader, FeatureCache, stack_views, written_out
-from loading.samplers import Draw, InOrder
+from loading.cache.feature_cache import CachedLoader, FeatureCache, as_index_tensor, stack_views
+from loading.samplers import Sample, SequentialBatchSampler
 from modeling.encoders.features import Features
 
 CPU = torch.device("cpu")
 N, C, D, R = 5, 3, 8, 4
 PATHS = [f"{i}.png" for i in range(N)]
-DRAWS = [Draw(4, 1, 7), Draw(0, 0, 8), Draw(4, 0, 9), Draw(2, 1, 10)]
+DRAWS = [Sample(4, 1, 7), Sample(0, 0, 8), Sample(4, 0, 9), Sample(2, 1, 10)]
 
 
 def unit(*shape):
@@ -33,20 +33,27 @@ def some_views(count, local=False, mask=False):
 @pytest.mark.parametrize("count", [2, 3])
 def test_batches_hold_what_the_draws_name(count, local, mask):
     views, labels = some_views(count, local, mask), torch.rand(N, C)
-    batch = FeatureCache(views, labels, PATHS).batch(DRAWS, written_out(DRAWS, CPU))
+    batch = FeatureCache(views, labels, PATHS).batch(DRAWS, as_index_tensor(DRAWS, CPU))
     for row, draw in enumerate(DRAWS):  # the slow twin: one by one
         source = views[draw.view]
-        assert torch.equal(batch["views"].global_features[row], source.global_features[draw.index])
+        assert torch.equal(
+            batch["features"].global_features[row], source.global_features[draw.index]
+        )
         if local:
             expected = source.local_features[draw.index].float()
-            assert torch.equal(batch["views"].local_features[row], expected)
+            assert torch.equal(batch["features"].local_features[row], expected)
         if mask:
-            assert torch.equal(batch["views"].mask[row], source.mask[draw.index])
+            assert torch.equal(batch["features"].mask[row], source.mask[draw.index])
         assert torch.equal(batch["label"][row], labels[draw.index])
         assert batch["impath"][row] == PATHS[draw.index]
-    assert batch["index"].tolist() == [4, 0, 4, 2] and batch["draw"].tolist() == [7, 8, 9, 10]
-    assert (batch["views"].local_features is None) is not local
-    assert (batch["views"].mask is None) is not mask
+    assert batch["index"].tolist() == [4, 0, 4, 2] and batch["sample_seed"].tolist() == [
+        7,
+        8,
+        9,
+        10,
+    ]
+    assert (batch["features"].local_features is None) is not local
+    assert (batch["features"].mask is None) is not mask
 
 
 def test_stacked_views_are_taken_as_they_are():
@@ -55,8 +62,8 @@ def test_stacked_views_are_taken_as_they_are():
         FeatureCache(given, torch.zeros(N, C), PATHS) for given in (views, stack_views(views))
     )
     assert len(stacked) == N
-    drawn = written_out(DRAWS, CPU)
-    one, other = (cache.batch(DRAWS, drawn)["views"] for cache in (listed, stacked))
+    drawn = as_index_tensor(DRAWS, CPU)
+    one, other = (cache.batch(DRAWS, drawn)["features"] for cache in (listed, stacked))
     assert torch.equal(one.global_features, other.global_features)
     assert torch.equal(one.local_features, other.local_features)
 
@@ -70,9 +77,9 @@ def test_a_single_view_is_not_copied():
 
 def test_a_view_that_is_not_there_is_an_error():
     cache = FeatureCache(some_views(1), torch.zeros(N, C), PATHS)
-    draws = [Draw(0, view=1)]
+    draws = [Sample(0, view=1)]
     with pytest.raises(IndexError):
-        cache.batch(draws, written_out(draws, CPU))
+        cache.batch(draws, as_index_tensor(draws, CPU))
 
 
 class TestCachedLoader:
@@ -81,7 +88,7 @@ class TestCachedLoader:
         return FeatureCache(some_views(1), torch.zeros(N, C), PATHS)
 
     def test_nothing_is_made_before_it_is_needed_nor_twice(self):
-        loader = CachedLoader(self.make, InOrder(N, 2))
+        loader = CachedLoader(self.make, SequentialBatchSampler(N, 2))
         assert len(loader) == 3 and not hasattr(self, "calls")
         assert [batch["index"].tolist() for batch in loader] == [[0, 1], [2, 3], [4]]
         list(loader)

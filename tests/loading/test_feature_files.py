@@ -12,9 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from loading.cache import feature_files, unfinished_files
-from loading.cache.feature_cache import FeatureCache, written_out
+from loading.cache.feature_cache import FeatureCache, as_index_tensor
 from loading.cache.feature_files import CannotStoreError, FeatureFile
-from loading.samplers import Draw
+from loading.samplers import Sample
 from modeling.encoders.features import Features
 
 CPU = torch.device("cpu")
@@ -159,16 +159,16 @@ def test_a_damaged_file_is_made_again(file, how, capsys):
 
 def test_large_local_features_stay_in_the_file(file, monkeypatch):
     in_memory, _ = file.make(fill, CPU)
-    monkeypatch.setattr(feature_files, "MAPPED", 10)
+    monkeypatch.setattr(feature_files, "MMAP_FROM_BYTES", 10)
     mapped = reopened(file).read(CPU)
     assert same(mapped, in_memory)
     other = file.path.with_suffix(".other")
     other.write_bytes(b"a new file under the name leaves the old one be")
     os.replace(other, file.path)
-    draws = [Draw(6, 1), Draw(0, 0), Draw(3, 1)]
+    draws = [Sample(6, 1), Sample(0, 0), Sample(3, 1)]
     batches = [
-        FeatureCache(views, torch.zeros(N, 2), ["x"] * N).batch(draws, written_out(draws, CPU))[
-            "views"
+        FeatureCache(views, torch.zeros(N, 2), ["x"] * N).batch(draws, as_index_tensor(draws, CPU))[
+            "features"
         ]
         for views in (mapped, in_memory)
     ]
@@ -177,7 +177,7 @@ def test_large_local_features_stay_in_the_file(file, monkeypatch):
 
 def test_mapped_rows_are_read_when_they_are_needed(file, monkeypatch):
     """Changing the bytes of an unread row in place shows in the tensor: nothing was copied."""
-    monkeypatch.setattr(feature_files, "MAPPED", 10)
+    monkeypatch.setattr(feature_files, "MMAP_FROM_BYTES", 10)
     mapped, _ = file.make(fill, CPU)
     last = mapped.local_features[-1, -1, -1, -1].item()
     with open(file.path, "r+b") as opened:

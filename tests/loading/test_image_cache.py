@@ -5,9 +5,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from loading.cache import image_cache
-from loading.cache.feature_cache import written_out
-from loading.cache.image_cache import ImageCache, PictureMemory, RememberingLoader
-from loading.samplers import EpochPlan, ImageDataset
+from loading.cache.feature_cache import as_index_tensor
+from loading.cache.image_cache import ImageCache, PreloadedImages, PreloadingLoader
+from loading.samplers import EpochBatchSampler, ImageDataset
 from loading.transforms import augmenting_transform, fixed_transform, split_at_pixels
 from tests.helpers.small_pictures import SIZE, read, write_pictures
 from tests.loading.test_transforms import inputs
@@ -39,12 +39,12 @@ class TestImageCache:
         to_pixels, finish = split_at_pixels(transform)
         cache = ImageCache.build(ImageDataset(pictures, read, to_pixels), finish, 4, CPU, "train")
         assert len(cache) == SIZE and cache.pixels.dtype is torch.uint8
-        plan = EpochPlan(SIZE, 4, seed=1, flip=0.5)
+        plan = EpochBatchSampler(SIZE, 4, seed=1, flip=0.5)
         loader = DataLoader(ImageDataset(pictures, read, transform), batch_sampler=plan)
         for draws, expected in zip(plan, loader, strict=True):
-            batch = cache.batch(draws, written_out(draws, CPU))
+            batch = cache.batch(draws, as_index_tensor(draws, CPU))
             assert torch.equal(batch["img"], expected["img"])
-            for name in ("label", "index", "draw"):
+            for name in ("label", "index", "sample_seed"):
                 assert torch.equal(batch[name], expected[name])
             assert batch["impath"] == expected["impath"]
 
@@ -52,34 +52,34 @@ class TestImageCache:
         count = Counting()
         to_pixels, finish = split_at_pixels(fixed_transform((8, 8), "squash", "bicubic", MEAN, STD))
         cache = ImageCache.build(ImageDataset(pictures, count, to_pixels), finish, 4, CPU, "test")
-        for draws in EpochPlan(SIZE, 4, seed=1):
-            cache.batch(draws, written_out(draws, CPU))
+        for draws in EpochBatchSampler(SIZE, 4, seed=1):
+            cache.batch(draws, as_index_tensor(draws, CPU))
         assert sorted(count.paths) == sorted([p.impath for p in pictures] + [pictures[0].impath])
 
 
 class TestPictureMemory:
     def test_pictures_are_those_that_reading_gives(self, pictures):
         paths = [picture.impath for picture in pictures]
-        memory = PictureMemory(read)
+        memory = PreloadedImages(read)
         memory.keep(paths)
         assert all(memory(path).tobytes() == read(path).tobytes() for path in paths)
 
     def test_only_the_kept_are_remembered(self, pictures):
         count = Counting()
-        memory = PictureMemory(count)
+        memory = PreloadedImages(count)
         memory.keep([pictures[0].impath, pictures[1].impath, pictures[0].impath])
         for picture in (*pictures[:3], *pictures[:3]):
             memory(picture.impath)
         assert len(count.paths) == 2 + 2
 
     def test_too_many_are_read_in_every_step(self, pictures, monkeypatch, capsys):
-        monkeypatch.setattr(image_cache, "ROOM", SIZE * 50 * 40 * 4 - 1)
+        monkeypatch.setattr(image_cache, "MAX_CACHE_BYTES", SIZE * 50 * 40 * 4 - 1)
         count = Counting()
-        memory = PictureMemory(count)
+        memory = PreloadedImages(count)
         memory.keep([picture.impath for picture in pictures])
         assert count.paths == []
         assert "Decoding in every step: 11 pictures take" in capsys.readouterr().out
-        monkeypatch.setattr(image_cache, "ROOM", SIZE * 50 * 40 * 4)
+        monkeypatch.setattr(image_cache, "MAX_CACHE_BYTES", SIZE * 50 * 40 * 4)
         memory.keep([picture.impath for picture in pictures])
         assert len(count.paths) == SIZE
 
@@ -89,12 +89,12 @@ def test_augmented_batches_are_what_decoding_gives(pictures, workers):
     transform = augmenting_transform(
         inputs("random_resized_crop", "random_flip", "colorjitter", "cutout", "normalize")
     )
-    plan = EpochPlan(SIZE, 4, seed=1, flip=0.5)
+    plan = EpochBatchSampler(SIZE, 4, seed=1, flip=0.5)
     count = Counting()
-    memory = PictureMemory(count)
+    memory = PreloadedImages(count)
     images = ImageDataset(pictures, memory, transform, augmented=True)
     keep = {"num_workers": workers, "persistent_workers": workers > 0}
-    kept = RememberingLoader(DataLoader(images, batch_sampler=plan, **keep), memory, images.paths())
+    kept = PreloadingLoader(DataLoader(images, batch_sampler=plan, **keep), memory, images.paths())
     decoded = DataLoader(
         ImageDataset(pictures, read, transform, augmented=True), batch_sampler=plan
     )

@@ -13,9 +13,9 @@ from torchvision.transforms import Compose, RandomResizedCrop, ToTensor
 from loading import loaders as loaders_module
 from loading.cache.feature_cache import FeatureCache
 from loading.cache.feature_store import FeatureStore
-from loading.cache.image_cache import ImageCache, RememberingLoader
-from loading.loaders import ViewLoaders
-from loading.samplers import Draw, EpochPlan, EveryView, ImageDataset
+from loading.cache.image_cache import ImageCache, PreloadingLoader
+from loading.loaders import LoaderFactory
+from loading.samplers import AllViewsSampler, EpochBatchSampler, ImageDataset, Sample
 from loading.transforms import fixed_transform
 from modeling.encoders.dense_image_encoder import DenseImageEncoder
 from modeling.encoders.features import Features
@@ -29,7 +29,7 @@ CROP = Compose([RandomResizedCrop(32), ToTensor()])
 
 
 def make_loaders(encoder, cache="auto", **options):
-    return ViewLoaders(encoder, read, CPU, options.pop("workers", 0), 4, cache, **options)
+    return LoaderFactory(encoder, read, CPU, options.pop("workers", 0), 4, cache, **options)
 
 
 def fixed(tower="ViT"):
@@ -49,7 +49,7 @@ class TestFeatures:
     @pytest.mark.parametrize("kind", [ImageEncoder, DenseImageEncoder])
     def test_cached_equals_encoding_in_every_step(self, kind, flip, tower, clip_model, pictures):
         encoder = kind(clip_model)
-        plan = EpochPlan(SIZE, 4, seed=3, flip=flip)
+        plan = EpochBatchSampler(SIZE, 4, seed=3, flip=flip)
         cached, decoded = (
             make_loaders(encoder, cache).train(pictures, fixed(tower), plan)
             for cache in ("auto", "off")
@@ -58,7 +58,7 @@ class TestFeatures:
         for epoch in (0, 5):
             plan.epoch = epoch
             for fast, slow in zip(cached, decoded, strict=True):
-                views, expected = fast["views"], encoder(slow["img"])
+                views, expected = fast["features"], encoder(slow["img"])
                 assert torch.allclose(views.global_features, expected.global_features, atol=1e-5)
                 if kind is DenseImageEncoder:  # kept in fp16
                     gap = (views.local_features - expected.local_features).abs().max()
@@ -78,17 +78,17 @@ class TestFeatures:
         )
         assert len(cached) == 1 and [len(batch["label"]) for batch in decoded] == [4, 4, 3]
         expected = torch.cat([encoder(batch["img"]).global_features for batch in decoded])
-        assert torch.allclose(cached[0]["views"].global_features, expected, atol=1e-5)
+        assert torch.allclose(cached[0]["features"].global_features, expected, atol=1e-5)
         assert cached[0]["impath"] == [item.impath for item in pictures]
 
     def test_evaluating_training_images_encodes_nothing_again(self, vit, pictures):
         made, transform = make_loaders(ImageEncoder(vit)), fixed()
-        training = made.train(pictures, transform, EpochPlan(SIZE, 4, 1, flip=0.5))
+        training = made.train(pictures, transform, EpochBatchSampler(SIZE, 4, 1, flip=0.5))
         plain = made.evaluation(pictures, transform, "plain training")
         assert plain.cache is training.cache
         (batch,) = plain
         (alone,) = make_loaders(ImageEncoder(vit)).evaluation(pictures, transform, "test")
-        assert torch.equal(batch["views"].global_features, alone["views"].global_features)
+        assert torch.equal(batch["features"].global_features, alone["features"].global_features)
         assert made.evaluation(pictures, fixed(), "other").cache is not training.cache
 
     def test_class_indices_are_kept_as_such(self, vit, pictures):
@@ -137,7 +137,7 @@ class TestStore:
 
             store = FeatureStore(tmp_path / "cache", name, "ViT-B/16", encoder, precision, CPU)
             made = make_loaders(encode, store=store)
-            loader = made.train(items, transform or fixed(), EpochPlan(SIZE, 4, 1, flip))
+            loader = made.train(items, transform or fixed(), EpochBatchSampler(SIZE, 4, 1, flip))
             features = loader.cache.views.global_features
             return len(calls), features, loader
 
@@ -198,18 +198,18 @@ class TestDrawnViews:
     """K views of each image under augmentations."""
 
     def loader(self, encoder, pictures, views=3, **options):
-        plan = EpochPlan(SIZE, 4, seed=1, views=views)
+        plan = EpochBatchSampler(SIZE, 4, seed=1, views=views)
         return make_loaders(encoder, **options).augmented(pictures, CROP, plan)
 
     def test_each_batch_holds_views_of_fixed_seeds(self, vit, pictures):
         encoder = ImageEncoder(vit)
         loader = self.loader(encoder, pictures)
-        seeds = {(d.view, d.index): d.seed for batch in EveryView(SIZE, 4, 3) for d in batch}
+        seeds = {(d.view, d.index): d.seed for batch in AllViewsSampler(SIZE, 4, 3) for d in batch}
         images = ImageDataset(pictures, read, CROP, augmented=True)
         for draws, batch in zip(loader.plan, loader, strict=True):
-            shown = [images[Draw(d.index, d.view, seeds[d.view, d.index])]["img"] for d in draws]
+            shown = [images[Sample(d.index, d.view, seeds[d.view, d.index])]["img"] for d in draws]
             expected = encoder(torch.stack(shown)).global_features
-            assert torch.allclose(batch["views"].global_features, expected, atol=1e-5)
+            assert torch.allclose(batch["features"].global_features, expected, atol=1e-5)
         views = loader.cache.views.global_features
         assert len(views) == 3 and not torch.allclose(views[0], views[1], atol=1e-3)
 
@@ -220,12 +220,12 @@ class TestDrawnViews:
 
     def test_they_need_a_frozen_tower(self, vit, pictures):
         with pytest.raises(ValueError, match="CACHE_VIEWS 3"):
-            self.loader(ImageEncoder(vit), pictures, encoder_trains=True)
+            self.loader(ImageEncoder(vit), pictures, tunes_image_encoder=True)
 
     def test_they_need_endless_outcomes(self, vit, pictures):
         with pytest.raises(ValueError, match="two at most"):
             make_loaders(ImageEncoder(vit)).train(
-                pictures, fixed(), EpochPlan(SIZE, 4, seed=1, views=2)
+                pictures, fixed(), EpochBatchSampler(SIZE, 4, seed=1, views=2)
             )
 
 
@@ -244,7 +244,7 @@ class TestImages:
     def kinds(self, cache, **options):
         """Types of the loaders of fixed training, augmented training and evaluation."""
         made = make_loaders(Shift(), cache, **options)
-        plan = EpochPlan(SIZE, 4, seed=1, flip=0.5)
+        plan = EpochBatchSampler(SIZE, 4, seed=1, flip=0.5)
         return (
             made.train(self.items, fixed(), plan),
             made.augmented(self.items, CROP, plan),
@@ -256,15 +256,15 @@ class TestImages:
         self.items = pictures
 
     def test_auto_keeps_pictures_where_features_move(self, capsys):
-        train, augmented, test = self.kinds("auto", encoder_trains=True)
+        train, augmented, test = self.kinds("auto", tunes_image_encoder=True)
         assert isinstance(train.cache, ImageCache) and isinstance(test.cache, ImageCache)
-        assert isinstance(augmented, RememberingLoader)
+        assert isinstance(augmented, PreloadingLoader)
         assert "Encoding in every step, for the image tower trains" in capsys.readouterr().out
 
     def test_auto_keeps_pictures_of_augmentations_and_features_of_tests(self, capsys):
         train, augmented, test = self.kinds("auto")
         assert isinstance(train.cache, FeatureCache) and isinstance(test.cache, FeatureCache)
-        assert isinstance(augmented, RememberingLoader)
+        assert isinstance(augmented, PreloadingLoader)
         assert "transforms have endless outcomes" in capsys.readouterr().out
 
     def test_off_decodes_in_every_step(self):
@@ -273,14 +273,14 @@ class TestImages:
     def test_images_keeps_pictures_everywhere(self):
         train, augmented, test = self.kinds("images")
         assert isinstance(train.cache, ImageCache) and isinstance(test.cache, ImageCache)
-        assert isinstance(augmented, RememberingLoader)
+        assert isinstance(augmented, PreloadingLoader)
         assert [len(batch["img"]) for batch in test] == [4, 4, 3]
 
     @pytest.mark.parametrize("make", ["train", "evaluation", "augmented"])
     def test_features_that_would_change_the_method_are_refused(self, make):
         trains = make != "augmented"
-        made = make_loaders(Shift(), "features", encoder_trains=trains)
-        last = "test" if make == "evaluation" else EpochPlan(SIZE, 4, seed=1)
+        made = make_loaders(Shift(), "features", tunes_image_encoder=trains)
+        last = "test" if make == "evaluation" else EpochBatchSampler(SIZE, 4, seed=1)
         reason = "the image tower trains" if trains else "endless outcomes"
         with pytest.raises(ValueError, match=f"would change the method, for .*{reason}.*auto"):
             getattr(made, make)(self.items, fixed(), last)
@@ -291,7 +291,7 @@ class TestImages:
 
     @pytest.mark.parametrize("kind", ["train", "augmented"])
     def test_kept_pictures_equal_decoded_ones(self, kind):
-        plan = EpochPlan(SIZE, 4, seed=3, flip=0.5)
+        plan = EpochBatchSampler(SIZE, 4, seed=3, flip=0.5)
         transform = fixed() if kind == "train" else CROP
         kept, decoded = (
             getattr(make_loaders(Shift(), cache), kind)(self.items, transform, plan)
@@ -304,7 +304,7 @@ class TestImages:
                 assert torch.equal(fast["label"], slow["label"])
 
     def test_too_many_pictures_are_decoded_in_every_step(self, monkeypatch, capsys):
-        monkeypatch.setattr(loaders_module, "ROOM", SIZE * 3 * 32 * 32 - 1)
+        monkeypatch.setattr(loaders_module, "MAX_CACHE_BYTES", SIZE * 3 * 32 * 32 - 1)
         train, _, test = self.kinds("images")
         assert isinstance(train, DataLoader) and isinstance(test, DataLoader)
         assert "Decoding in every step: 11 train images take" in capsys.readouterr().out
@@ -316,7 +316,7 @@ class TestImages:
         assert "do not share memory" in capsys.readouterr().out
 
     def test_workers_change_nothing(self):
-        plan = EpochPlan(SIZE, 4, seed=3, flip=0.5)
+        plan = EpochBatchSampler(SIZE, 4, seed=3, flip=0.5)
         alone, helped = (
             make_loaders(Shift(), "off", workers=n).augmented(self.items, CROP, plan)
             for n in (0, 2)

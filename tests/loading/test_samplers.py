@@ -9,13 +9,13 @@ from torchvision.transforms import Compose, RandomResizedCrop, ToTensor
 
 from loading.samplers import (
     FLIPPED,
-    ClassAwarePlan,
-    Draw,
-    EpochPlan,
-    EveryView,
+    AllViewsSampler,
+    ClassAwareBatchSampler,
+    EpochBatchSampler,
     ImageDataset,
-    InOrder,
-    make_plan,
+    Sample,
+    SequentialBatchSampler,
+    make_sampler,
 )
 from loading.transforms import fixed_transform
 from tests.helpers.small_pictures import SIZE, Picture, read, write_pictures
@@ -28,14 +28,14 @@ def pictures(tmp_path):
 
 class TestEpochPlan:
     def test_every_image_once_and_the_last_batch_kept(self):
-        plan = EpochPlan(SIZE, 4, seed=1)
+        plan = EpochBatchSampler(SIZE, 4, seed=1)
         batches = list(plan)
         assert [len(batch) for batch in batches] == [4, 4, 3] and len(plan) == 3
         assert sorted(draw.index for batch in batches for draw in batch) == list(range(SIZE))
 
     def test_depends_on_seed_and_epoch_alone(self):
         def draws(seed, epoch):
-            plan = EpochPlan(50, 8, seed, flip=0.5)
+            plan = EpochBatchSampler(50, 8, seed, flip=0.5)
             plan.epoch = epoch
             return [draw for batch in plan for draw in batch]
 
@@ -46,7 +46,7 @@ class TestEpochPlan:
 
     def test_flips_half_of_the_images(self):
         def flipped(flip):
-            plan = EpochPlan(10_000, 100, 0, flip)
+            plan = EpochBatchSampler(10_000, 100, 0, flip)
             return np.mean([draw.view for batch in plan for draw in batch])
 
         assert abs(flipped(0.5) - 0.5) < 0.02
@@ -55,7 +55,7 @@ class TestEpochPlan:
     @pytest.mark.parametrize("sampler", ["random", "class_aware"])
     def test_draws_among_the_cached_views(self, sampler):
         labels = [np.eye(2, dtype=np.float32)[i % 2] for i in range(4000)]
-        plan = make_plan(sampler, labels, 100, seed=1, flip=0.5, views=4)
+        plan = make_sampler(sampler, labels, 100, seed=1, flip=0.5, views=4)
         seen = np.bincount([draw.view for batch in plan for draw in batch], minlength=4)
         assert len(seen) == 4 and (abs(seen / plan.size - 0.25) < 0.05).all()
 
@@ -65,7 +65,7 @@ class TestClassAwarePlan:
     LABELS += [np.array([0, 0, 1], np.float32)] * 2
 
     def shown(self, epoch=0):
-        plan = make_plan("class_aware", self.LABELS, 10, seed=1, flip=0.5)
+        plan = make_sampler("class_aware", self.LABELS, 10, seed=1, flip=0.5)
         plan.epoch = epoch
         return plan, [draw.index for batch in plan for draw in batch]
 
@@ -80,21 +80,21 @@ class TestClassAwarePlan:
         assert self.shown(2)[1] == self.shown(2)[1] != self.shown(3)[1]
 
     def test_classes_without_images_are_passed_over(self):
-        plan = ClassAwarePlan([np.array([1, 0], np.float32)] * 8, 4, 0)
+        plan = ClassAwareBatchSampler([np.array([1, 0], np.float32)] * 8, 4, 0)
         assert {draw.index for batch in plan for draw in batch} <= set(range(8))
 
     def test_images_without_any_class_are_refused(self):
         with pytest.raises(ValueError, match="no training image has one.*set it to random"):
-            ClassAwarePlan([np.zeros(2, np.float32)] * 8, 4, 0)
+            ClassAwareBatchSampler([np.zeros(2, np.float32)] * 8, 4, 0)
 
     def test_unknown_samplers_are_refused(self):
         with pytest.raises(ValueError, match="random, class_aware, got 'even'"):
-            make_plan("even", self.LABELS, 4, 0, 0.0)
+            make_sampler("even", self.LABELS, 4, 0, 0.0)
 
 
 class TestEveryView:
     def test_every_image_in_order_once_a_view(self):
-        plan = EveryView(SIZE, 4, views=3)
+        plan = AllViewsSampler(SIZE, 4, views=3)
         batches = list(plan)
         assert len(batches) == len(plan) == 9
         shown = [(draw.view, draw.index) for batch in batches for draw in batch]
@@ -102,7 +102,11 @@ class TestEveryView:
 
     def test_views_do_not_depend_on_how_many_there_are(self):
         first, more = (
-            {(d.view, d.index): d.seed for batch in EveryView(SIZE, size, views) for d in batch}
+            {
+                (d.view, d.index): d.seed
+                for batch in AllViewsSampler(SIZE, size, views)
+                for d in batch
+            }
             for size, views in ((4, 2), (5, 3))
         )
         assert len(set(more.values())) == 3 * SIZE
@@ -114,7 +118,7 @@ class TestImageDataset:
         transform = fixed_transform((32, 32), "squash", "bicubic", None, None)
         images = ImageDataset(pictures, read, transform)
         mirrored = transform(read(pictures[3].impath).transpose(Image.Transpose.FLIP_LEFT_RIGHT))
-        shown = images[Draw(3, FLIPPED)]
+        shown = images[Sample(3, FLIPPED)]
         assert (shown["img"] - mirrored).abs().max() <= 1 / 255 + 1e-6
         assert shown["index"] == 3 and np.array_equal(shown["label"], pictures[3].label)
 
@@ -124,14 +128,14 @@ class TestImageDataset:
         torch.manual_seed(0)
         before = torch.rand(1)
         torch.manual_seed(0)
-        first = images[Draw(0, seed=5)]["img"]
+        first = images[Sample(0, seed=5)]["img"]
         assert torch.equal(torch.rand(1), before)
-        assert torch.equal(first, images[Draw(0, seed=5)]["img"])
-        assert not torch.equal(first, images[Draw(0, seed=6)]["img"])
+        assert torch.equal(first, images[Sample(0, seed=5)]["img"])
+        assert not torch.equal(first, images[Sample(0, seed=6)]["img"])
 
     def test_labels_and_paths_are_those_of_its_batches(self, pictures):
         images = ImageDataset(pictures, read, ToTensor())
-        batch = next(iter(DataLoader(images, batch_sampler=InOrder(SIZE, SIZE))))
+        batch = next(iter(DataLoader(images, batch_sampler=SequentialBatchSampler(SIZE, SIZE))))
         assert torch.equal(images.labels(), batch["label"]) and images.paths() == batch["impath"]
         singles = ImageDataset([Picture("a.png", 3), Picture("b.png", 1)], read, ToTensor())
         assert torch.equal(singles.labels(), torch.tensor([3, 1]))
@@ -141,7 +145,7 @@ class TestImageDataset:
             file.write(b"not a picture")
         images = ImageDataset(pictures, read, ToTensor())
         with pytest.raises(RuntimeError, match="2.png"):
-            images[Draw(2)]
+            images[Sample(2)]
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])

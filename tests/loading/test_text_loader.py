@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from loading.samplers import EpochPlan
+from loading.samplers import EpochBatchSampler
 from loading.text_loader import TextLoader
 from modeling.clip.tokenizer import tokenize_captions
 from modeling.encoders.features import Features, join
@@ -26,7 +26,7 @@ def encode(vit):
 
 
 def loader(encode, limit):
-    return TextLoader(SENTENCES, TARGETS, encode, EpochPlan(5, 2, seed=0), CPU, limit)
+    return TextLoader(SENTENCES, TARGETS, encode, EpochBatchSampler(5, 2, seed=0), CPU, limit)
 
 
 def test_cached_views_are_those_of_encoding_in_every_step(encode, capsys):
@@ -38,7 +38,7 @@ def test_cached_views_are_those_of_encoding_in_every_step(encode, capsys):
         assert torch.equal(one["index"], two["index"])
         assert torch.equal(one["label"], two["label"])
         assert one["impath"] == two["impath"]
-        ours, theirs = one["views"], two["views"]
+        ours, theirs = one["features"], two["features"]
         torch.testing.assert_close(ours.global_features, theirs.global_features)
         width = theirs.mask.shape[1]
         assert torch.equal(ours.mask[:, :width], theirs.mask)
@@ -54,7 +54,7 @@ def test_a_batch_holds_the_views_of_its_sentences(encode):
         for row, index in enumerate(batch["index"].tolist()):
             alone = encode(tokenize_captions([SENTENCES[index]]))
             torch.testing.assert_close(
-                batch["views"].global_features[row], alone.global_features[0], atol=1e-5, rtol=0
+                batch["features"].global_features[row], alone.global_features[0], atol=1e-5, rtol=0
             )
             assert batch["label"][row, index] == 1
 
@@ -64,7 +64,7 @@ def test_global_features_alone_need_no_regions(encode):
         return Features(encode(tokens).global_features)
 
     for batch in loader(globally, 2**30):
-        assert batch["views"].local_features is None and batch["views"].mask is None
+        assert batch["features"].local_features is None and batch["features"].mask is None
 
 
 def test_join_pads_captions_and_not_images():

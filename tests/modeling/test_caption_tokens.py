@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from modeling.captions.caption_tokens import CaptionSource, label_sentence
+from modeling.captions.caption_tokens import CaptionTokens, label_sentence
 from modeling.clip.loader import tokenize
 from modeling.clip.tokenizer import CONTEXT_LENGTH
 
@@ -46,11 +46,11 @@ def test_label_sentences():
     ],
 )
 def test_sources_picks_and_missing_captions(options, texts):
-    same(texts_of(CaptionSource(CAPTIONS, TARGETS, NAMES, **options)), texts)
+    same(texts_of(CaptionTokens(CAPTIONS, TARGETS, NAMES, **options)), texts)
 
 
 def test_random_pick_follows_the_draw():
-    source = CaptionSource(CAPTIONS, TARGETS, NAMES, pick="random")
+    source = CaptionTokens(CAPTIONS, TARGETS, NAMES, pick="random")
     same(texts_of(source, draw=(6, 3, 5)), ["a cat", None, "an apple and a screen"])
     same(texts_of(source, draw=(7, 0, 9)), ["two cats", None, "an apple and a screen"])
 
@@ -58,9 +58,9 @@ def test_random_pick_follows_the_draw():
 def test_shuffled_captions_are_those_of_other_images():
     captions = [[f"picture number {i}"] for i in range(30)]
     targets = torch.ones(30, 3)
-    given = CaptionSource(captions, targets, NAMES)
-    shuffled = CaptionSource(captions, targets, NAMES, source="shuffled", seed=1)
-    again = CaptionSource(captions, targets, NAMES, source="shuffled", seed=1)
+    given = CaptionTokens(captions, targets, NAMES)
+    shuffled = CaptionTokens(captions, targets, NAMES, source="shuffled", seed=1)
+    again = CaptionTokens(captions, targets, NAMES, source="shuffled", seed=1)
     assert torch.equal(shuffled.tokens, again.tokens)
     moved = (shuffled.tokens != given.tokens).any(dim=1)
     assert moved.sum() > 20
@@ -69,23 +69,23 @@ def test_shuffled_captions_are_those_of_other_images():
 
 def test_char75_cuts_as_the_release_does():
     long = "a very long caption about many things that goes on and on until it has no end at all"
-    source = CaptionSource([[long]], TARGETS[:1], NAMES, truncation="char75")
+    source = CaptionTokens([[long]], TARGETS[:1], NAMES, truncation="char75")
     same(texts_of(source, (0,), (0,)), [long[:75]])
     assert long[74] != " " and long[75] != " "  # in the middle of a word
 
 
 def test_long_captions_fit():
-    source = CaptionSource([["word " * 200]], TARGETS[:1], NAMES)
+    source = CaptionTokens([["word " * 200]], TARGETS[:1], NAMES)
     assert source.tokens.shape == (1, CONTEXT_LENGTH)
 
 
 def test_missing_captions_can_be_an_error():
     with pytest.raises(ValueError, match="1 of 3 training images have no caption"):
-        CaptionSource(CAPTIONS, TARGETS, NAMES, missing="error")
+        CaptionTokens(CAPTIONS, TARGETS, NAMES, missing="error")
     with pytest.raises(ValueError, match="needs captions"):
-        CaptionSource(None, TARGETS, NAMES)
+        CaptionTokens(None, TARGETS, NAMES)
     same(
-        texts_of(CaptionSource(None, TARGETS, NAMES, missing="labels")),
+        texts_of(CaptionTokens(None, TARGETS, NAMES, missing="labels")),
         ["a photo of a cat.", "a photo.", "a photo of an apple and a tv monitor."],
     )
 
@@ -93,4 +93,4 @@ def test_missing_captions_can_be_an_error():
 @pytest.mark.parametrize("key", ["source", "truncation", "pick", "missing"])
 def test_unknown_choices_are_refused(key):
     with pytest.raises(ValueError, match=r"INPUT.CAPTION\w* must be one of .* got 'no'"):
-        CaptionSource(CAPTIONS, TARGETS, NAMES, **{key: "no"})
+        CaptionTokens(CAPTIONS, TARGETS, NAMES, **{key: "no"})

@@ -10,9 +10,9 @@ from modeling.encoders.text_encoder import TextEncoder
 from modeling.prompts.class_prompts import (
     OURS,
     check_template,
+    concatenate_and_truncate,
     ensemble_features,
     fill,
-    join_and_cut,
     read_descriptions,
     read_templates,
 )
@@ -97,8 +97,8 @@ def test_bad_descriptions_are_refused(text, message, tmp_path):
 
 
 def test_joining_cuts_in_the_middle_of_words():
-    assert join_and_cut(["a bad cat.", "many cats."], 15) == "a bad cat. many"
-    assert join_and_cut(["a bad cat.", "many cats."], 13) == "a bad cat. ma"
+    assert concatenate_and_truncate(["a bad cat.", "many cats."], 15) == "a bad cat. many"
+    assert concatenate_and_truncate(["a bad cat.", "many cats."], 13) == "a bad cat. ma"
 
 
 class TestEnsemble:

@@ -21,7 +21,7 @@ def gradients(trainer, batch, rows):
     inputs = {"global_features": views.global_features[rows], "targets": targets[rows]}
     if local is not None:
         inputs["local_features"] = local[rows]
-    inputs |= {"index": batch["index"][rows], "draw": batch["draw"][rows]}
+    inputs |= {"index": batch["index"][rows], "sample_seed": batch["sample_seed"][rows]}
     trainer.step(inputs)
     trained = [p for p in trainer.model.learner.parameters() if p.requires_grad]
     return [p.grad.clone() for p in trained if p.grad is not None]

@@ -83,7 +83,7 @@ class CapturedStep:
         if self.refused or full:
             return self.gradients(inputs)
         if self._seen[key] <= _EAGER_FIRST:
-            with self._aside():
+            with self._on_capture_stream():
                 return self.gradients(inputs)
         return self._capture(key, inputs)
 
@@ -91,7 +91,10 @@ class CapturedStep:
         kept = {name: tensor.clone() for name, tensor in inputs.items()}
         try:
             graph, recording = self._record()
-            with self._aside(), recording:  # a failed recording would leave its stream current
+            with (
+                self._on_capture_stream(),
+                recording,
+            ):  # a failed recording would leave its stream current
                 terms = self.gradients(kept)
         except RuntimeError as error:
             cause = error.__context__ or error  # ending a failed recording raises an error, too
@@ -111,7 +114,7 @@ class CapturedStep:
         return recorded.terms
 
     @contextmanager
-    def _aside(self) -> Iterator[None]:
+    def _on_capture_stream(self) -> Iterator[None]:
         """Run on the recording stream, in order with what comes before and after."""
         if self._stream is None:
             yield

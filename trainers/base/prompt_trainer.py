@@ -44,7 +44,7 @@ from trainers.base.training_data import TrainingData
 _BATCHES_OF_MEAN = 8  # training batches that LOGIT_BIAS is measured on
 _FEW_BATCHES = 20  # of an evaluation; fewer need no progress bar
 _FEATURES = ("global_features", "local_features", "mask")
-_PER_SAMPLE = ("index", "draw")
+_PER_SAMPLE = ("index", "sample_seed")
 
 
 class PromptTrainer(TrainerX):

@@ -15,8 +15,8 @@ from yacs.config import CfgNode
 from common.config_rules import Choice, Number, declare_rules
 from loading.cache.feature_store import FeatureStore, cache_folder
 from loading.images import read_picture
-from loading.loaders import CACHES, ViewLoaders
-from loading.samplers import SAMPLERS, make_plan
+from loading.loaders import CACHES, LoaderFactory
+from loading.samplers import SAMPLERS, make_sampler
 from loading.text_loader import TextLoader
 from loading.transforms import (
     CLIP_MEAN,
@@ -27,7 +27,7 @@ from loading.transforms import (
     augmenting_transform,
     fixed_transform,
 )
-from modeling.captions.caption_tokens import MISSING, PICKS, SOURCES, TRUNCATIONS, CaptionSource
+from modeling.captions.caption_tokens import MISSING, PICKS, SOURCES, TRUNCATIONS, CaptionTokens
 from modeling.encoders.features import Features
 from modeling.encoders.frozen_clip import FrozenClip
 
@@ -104,7 +104,7 @@ class TrainingData:
         self.dataset = self.manager.dataset
         self.classnames: list[str] = list(self.dataset.classnames)
         self._read_supervision()
-        self._loaders: ViewLoaders | None = None
+        self._loaders: LoaderFactory | None = None
         self.train_loader = self.val_loader = self.test_loader = self.plain_train_loader = None
 
     @property
@@ -127,7 +127,7 @@ class TrainingData:
         cfg, dataset = self.cfg, self.dataset
         self._clip, self._tunes = clip, tunes_image_encoder
         flips = self._countable and "random_flip" in cfg.INPUT.TRANSFORMS and self.texts is None
-        plan = self.train_plan = make_plan(
+        plan = self.train_plan = make_sampler(
             cfg.TRAINER.SAMPLER,
             list(self.targets.numpy()),
             cfg.DATALOADER.TRAIN_X.BATCH_SIZE,
@@ -161,7 +161,7 @@ class TrainingData:
             batch: of one of the loaders.
             grad: whether gradients flow into the image tower.
         """
-        features = batch.get("views")
+        features = batch.get("features")
         if features is None:
             images = batch["img"].to(self._clip.device, non_blocking=True)  # [B, 3, H, W]
             with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
@@ -172,10 +172,10 @@ class TrainingData:
         """Targets [B, C] of a batch, on the device."""
         return self._one_row_each(batch["label"].to(self._clip.device, non_blocking=True))
 
-    def caption_tokens(self) -> CaptionSource:
+    def caption_tokens(self) -> CaptionTokens:
         """The training images' texts, as INPUT.CAPTION* say."""
         options = self.cfg.INPUT
-        return CaptionSource(
+        return CaptionTokens(
             self.captions,
             self.targets,
             self.classnames,
@@ -223,7 +223,7 @@ class TrainingData:
         one_label = labels.dim() == 1
         return F.one_hot(labels, len(self.classnames)).float() if one_label else labels
 
-    def _image_loaders(self, clip: FrozenClip, tunes_image_encoder: bool) -> ViewLoaders:
+    def _image_loaders(self, clip: FrozenClip, tunes_image_encoder: bool) -> LoaderFactory:
         cfg = self.cfg
         store = FeatureStore(
             cache_folder(cfg.DATALOADER.CACHE_DIR),
@@ -233,14 +233,14 @@ class TrainingData:
             clip.precision.name,
             clip.device,
         )
-        return ViewLoaders(
+        return LoaderFactory(
             encode=clip.encode_images,
             read=read_picture,
             device=clip.device,
             workers=cfg.DATALOADER.NUM_WORKERS,
             encode_batch=cfg.DATALOADER.TEST.BATCH_SIZE,
             cache=cfg.DATALOADER.CACHE,
-            encoder_trains=tunes_image_encoder,
+            tunes_image_encoder=tunes_image_encoder,
             store=store,
         )
 
