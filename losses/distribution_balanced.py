@@ -8,6 +8,10 @@ focal factor. Three variants are in use and differ in value and gradient:
 - ``lmpt``: the official bias, but the cross-entropy is averaged over the batch before the focal
   factor, so that L = balance (1 - exp(-mean BCE))^gamma mean(r BCE): one factor for all entries.
   It is a scalar by construction. When most entries are saturated it comes close to ``official``.
+
+Absent entries are divided by ``neg_scale`` with and without the weights. BalancedLossNLP divides
+the weights instead; its NTR-Focal has none, so its absent entries weigh ``neg_scale`` times more
+than the equation says, and than those of ``ntr_focal`` here (see ``tolerate_negatives``).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@ r"""Draw a long-tailed data set from a multi-label image list.
 
     python scripts/make_longtail.py data/mine/all.txt --labels data/mine/labels.txt \
         --output data/mine_lt --head 600 --tail 5 --test 20 --seed 1 --plot counts.png
-    python train.py --root data --dataset-config-file configs/datasets/list_lt.yaml \\
+    python train.py --root data --dataset-config-file configs/datasets/list_lt.yaml \
         ... DATASET.FOLDER mine_lt
 
 Writes train.txt, labels.txt and, where asked for, test.txt and captions.txt. Pictures stay where

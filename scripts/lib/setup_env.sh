@@ -6,6 +6,11 @@
 # An active virtual or conda environment is used as it is; without one, .venv is made here. A torch
 # that is already there stays as it is: its version is pinned while the rest is installed.
 
+if [[ "${1:-}" == "-h" || "${1:-}" == "--help" ]]; then
+    sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    return 0 2>/dev/null || exit 0 # whether sourced, as it should be, or run
+fi
+
 lmpt_root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 
 lmpt_fail() {
