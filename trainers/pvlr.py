@@ -4,7 +4,8 @@ No code and no full text were at hand; no number parity is claimed. Known are th
 representations from fixed prompts (knowledge-aware, KAP) and from trained ones (context-aware,
 CAP), an interaction of their channels (IFM), attention in both directions between labels and image
 (DMA), and a class's score as the similarity of what comes out. How each part computes is our
-choice, see modeling/heads/label_learner.py and modeling/fusion.py. The image tower stays frozen.
+choice, see modeling/heads/label_learner.py and modeling/heads/label_fusion.py. The image tower
+stays frozen.
 """
 
 from __future__ import annotations
