@@ -185,6 +185,8 @@ def test_an_interrupt_stops_every_run(jobs, script, tmp_path):
         command,
         env=environment,
         start_new_session=True,  # a process group of its own, as a terminal gives it
+        # Tests in the background inherit that interrupts are ignored, which bash would keep to.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
