@@ -32,6 +32,7 @@ class DualCoOpModel(PromptModel):
     """A positive and a negative prompt for each class, on regions."""
 
     roles = ("pos", "neg")
+    needs_regions = True
     defaults: ClassVar = {
         **PROMPT_OPTIONS,
         "CSC": True,
@@ -104,7 +105,6 @@ class DualCoOp(PromptTrainer):
     """DualCoOp: a positive and a negative prompt for each class, on regions."""
 
     model_class = DualCoOpModel
-    needs_regions = True
 
     def check_cfg(self, cfg: CfgNode) -> None:
         """Refuse contexts that would never be trained."""

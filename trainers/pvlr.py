@@ -53,6 +53,7 @@ class PVLRModel(PromptModel):
         "REGION_SCALE_LEARNABLE": False,
         "CLASS_BIAS": -2.0,  # where every class's logit bias starts
     }
+    needs_regions = True
 
     def build_learner(self) -> nn.Module:
         """Everything behind the towers, and contexts in the text tower if CAP is "pre"."""
@@ -136,7 +137,6 @@ class PVLR(PromptTrainer):
 
     model_class = PVLRModel
     class_specific = True  # a bias for each class
-    needs_regions = True
 
     def check_cfg(self, cfg: CfgNode) -> None:
         """Refuse two sources of fixed prompts, and what would be ignored."""

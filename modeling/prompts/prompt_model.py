@@ -71,16 +71,19 @@ class PromptModel(nn.Module):
 
     Attributes:
         defaults: the method's options with their default values.
+        needs_regions: whether it looks at regions whatever its options.
         roles: of the contexts, one set of them each; see `PromptLearner`.
         learner: everything that is trained, and nothing else is saved; None trains nothing.
         scale: from cosines to logits.
         options: all options, as attributes.
 
     Raises:
-        ValueError: an unknown option, with the nearest valid one.
+        ValueError: an unknown option, with the nearest valid one, or a CLIP without the regions
+            that the method looks at.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {**PROMPT_OPTIONS, **REGION_OPTIONS}
+    needs_regions = False
     roles: tuple[str, ...] = ("ctx",)
 
     def __init__(
@@ -98,6 +101,11 @@ class PromptModel(nn.Module):
                     f"{type(self).__name__} has no option {name!r}, only "
                     f"{', '.join(self.defaults)}.{hint(name, self.defaults)}"
                 )
+        if self.looks_at_regions({**self.defaults, **options}) and not clip.uses_regions:
+            raise ValueError(
+                f"{type(self).__name__} looks at regions and this CLIP reads none; build it with "
+                "FrozenClip.load(..., regions=RegionOptions())."
+            )
         self.classnames, self.clip, self.seed = list(classnames), clip, seed
         self.options = SimpleNamespace(**{**self.defaults, **options})
         self.criterion = criterion or nn.BCEWithLogitsLoss()
@@ -110,6 +118,11 @@ class PromptModel(nn.Module):
         if self.learner is not None:
             self.learner.add_module("affine", self.scale)  # trained and saved with it
             self.learner.to(clip.device)
+
+    @classmethod
+    def looks_at_regions(cls, options: Mapping[str, Any]) -> bool:
+        """Whether it looks at regions beside the whole image, with these options."""
+        return cls.needs_regions or options.get("REGION_WEIGHT", 0.0) > 0
 
     def option(self, name: str, absent: object) -> Any:  # noqa: ANN401 - as the option's type is
         """An option that not every method has."""

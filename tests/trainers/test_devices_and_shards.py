@@ -17,12 +17,7 @@ METHODS = ["CoOp", "LMPT", "DualCoOp", "PVLR"]
 def gradients(trainer, batch, rows):
     """Gradients of the loss on some rows of a batch, for every trained tensor."""
     views, targets = trainer.parse_batch_train(batch)
-    local = views.local_features
-    inputs = {"global_features": views.global_features[rows], "targets": targets[rows]}
-    if local is not None:
-        inputs["local_features"] = local[rows]
-    inputs |= {"index": batch["index"][rows], "sample_seed": batch["sample_seed"][rows]}
-    trainer.step(inputs)
+    trainer.step(views[rows], targets[rows], batch["index"][rows], batch["sample_seed"][rows])
     trained = [p for p in trainer.model.learner.parameters() if p.requires_grad]
     return [p.grad.clone() for p in trained if p.grad is not None]
 

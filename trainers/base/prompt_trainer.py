@@ -9,18 +9,15 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
 from dassl.engine import TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer
-from dassl.utils import load_checkpoint, save_checkpoint
 from torch import Tensor, nn
 from tqdm import tqdm
 from yacs.config import CfgNode
 
-from common.rng_state import get_rng_state, set_rng_state
 from common.threads import step_threads, threads
 from compat.checkpoint_writer import point_to
 from evaluation.run_report import RunReport
@@ -31,19 +28,19 @@ from losses.config import loss_from_config
 from modeling.encoders.features import Features
 from modeling.encoders.frozen_clip import FrozenClip, RegionOptions
 from modeling.prompts.prompt_model import PromptModel
-from trainers.base.checkpoints import BEST, Checkpoints, how_chosen, load_into
+from trainers.base.checkpoints import BEST, Checkpoints
 from trainers.base.epoch_log import EpochLog
 from trainers.base.epoch_selection import FINAL_MODELS, PLATEAU, EpochSelection
 from trainers.base.initial_weights import load_initial_weights
 from trainers.base.options import check_shared_options, own_options
 from trainers.base.plateau import PlateauOnValidation
 from trainers.base.run_record import RunClock, origin_of
+from trainers.base.run_state import RunState
 from trainers.base.step import TrainingStep
 from trainers.base.training_data import TrainingData
 
 _BATCHES_OF_MEAN = 8  # training batches that LOGIT_BIAS is measured on
 _FEW_BATCHES = 20  # of an evaluation; fewer need no progress bar
-_FEATURES = ("global_features", "local_features", "mask")
 _PER_SAMPLE = ("index", "sample_seed")
 
 
@@ -57,7 +54,6 @@ class PromptTrainer(TrainerX):
         model_class: the method's maths.
         learner_name: the checkpoints' folder, as in CoOp.
         class_specific: whether what is learnt has a part for each class, which no other can use.
-        needs_regions: whether the model looks at regions whatever its options.
         tunes_image_encoder: whether the image tower learns: images are encoded in every step.
         data: lists, targets, captions and loaders.
         clip: the frozen towers.
@@ -68,7 +64,6 @@ class PromptTrainer(TrainerX):
     model_class: type[PromptModel] = PromptModel
     learner_name = "prompt_learner"
     class_specific = False
-    needs_regions = False
     tunes_image_encoder = False
 
     def __init__(self, cfg: CfgNode) -> None:
@@ -83,12 +78,6 @@ class PromptTrainer(TrainerX):
         super().__init__(cfg)
         self.report = RunReport(cfg, self.evaluator, self.data.dataset)
 
-    # --- What a method may change
-
-    def uses_regions(self) -> bool:
-        """Whether the model looks at regions beside the whole image."""
-        return self.needs_regions or self.method_cfg.get("REGION_WEIGHT", 0.0) > 0
-
     def model_arguments(self) -> dict[str, Any]:
         """What the model needs of the training data, by the names of its arguments."""
         return {}
@@ -100,8 +89,6 @@ class PromptTrainer(TrainerX):
     def check_cfg(self, cfg: CfgNode) -> None:
         """Refuse values that would fail late or be ignored."""
         check_shared_options(cfg, type(self).__name__, self.tunes_image_encoder)
-
-    # --- Building
 
     def build_data_loader(self) -> None:
         """Read and check the lists; loaders follow in `build_model`."""
@@ -118,16 +105,17 @@ class PromptTrainer(TrainerX):
         cfg, data = self.cfg, self.data
         name, precision = cfg.MODEL.BACKBONE.NAME, self.method_cfg.PREC
         print(f"Loading CLIP (backbone: {name}, precision: {precision})")
-        dense = cfg.MODEL.DENSE
-        regions = RegionOptions(dense.POS_EMBED, dense.MEAN_TOKEN, dense.VIT)
-        self.clip = clip = FrozenClip.load(
-            name, precision, self.device, regions if self.uses_regions() else None
-        )
+        regions = None
+        if self.model_class.looks_at_regions(self.method_cfg):
+            dense = cfg.MODEL.DENSE
+            regions = RegionOptions(dense.POS_EMBED, dense.MEAN_TOKEN, dense.VIT)
+        self.clip = clip = FrozenClip.load(name, precision, self.device, regions)
         clip.image_encoder.check_input_size(*cfg.INPUT.SIZE)
         data.build_loaders(clip, self.tunes_image_encoder)
         self.train_loader_x, self.train_loader_u = data.train_loader, None
         self.val_loader, self.test_loader = data.val_loader, data.test_loader
-        counts, known = data.class_counts.to(self.device), self.model_class.defaults  # [C]
+        counts = data.class_counts.to(self.device)  # [C]
+        known = self.model_class.defaults
         self.model = self.model_class(
             data.classnames,
             clip,
@@ -153,14 +141,21 @@ class PromptTrainer(TrainerX):
             self.sched = build_lr_scheduler(self.optim, options)
         self.register_model(self.learner_name, learner, self.optim, self.sched)
         on_gpu = self.device.type == "cuda"
+        self.run_state = RunState(
+            self.learner_name,
+            learner,
+            self.optim,
+            self.sched,
+            self._clock,
+            origin=self._origin,
+            caching=lambda: self.data.seconds,
+        )
         self.step = TrainingStep(
-            self._terms,
+            self.model.terms,
             [p for p in learner.parameters() if p.requires_grad],
             self.clip.precision.scaler,
             capture=on_gpu and cfg.TRAIN.CUDA_GRAPH and not self.tunes_image_encoder,
         )
-
-    # --- Batches and steps
 
     def parse_batch_train(self, batch: dict[str, Any]) -> tuple[Features, Tensor]:
         """Features and targets [B, C] of a batch, on the device."""
@@ -173,21 +168,12 @@ class PromptTrainer(TrainerX):
 
     def forward_backward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """One step on one batch; returns its loss terms, on the device."""
-        features, targets = self.parse_batch_train(batch)
-        inputs = {name: getattr(features, name) for name in _FEATURES}
-        inputs |= {name: batch[name].to(self.device, non_blocking=True) for name in _PER_SAMPLE}
-        terms = self.step({n: t for n, t in inputs.items() if t is not None} | {"targets": targets})
+        places = [batch[name].to(self.device, non_blocking=True) for name in _PER_SAMPLE]
+        terms = self.step(*self.parse_batch_train(batch), *places)
         self.model_update()
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
         return terms
-
-    def _terms(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Loss terms of a batch's tensors."""
-        features = Features(*(inputs.get(name) for name in _FEATURES))
-        return self.model.terms(
-            features, inputs["targets"], *(inputs[name] for name in _PER_SAMPLE)
-        )
 
     def model_update(self, names: list[str] | None = None) -> None:
         """Dassl's optimiser step, through the gradient scaler."""
@@ -214,8 +200,6 @@ class PromptTrainer(TrainerX):
         """As many CPU threads as the model is worth."""
         return threads(step_threads(self.clip.clip_model, self.device))
 
-    # --- The run
-
     def train(self) -> None:
         """Train; methods without parameters are only evaluated."""
         self._training = True
@@ -234,7 +218,7 @@ class PromptTrainer(TrainerX):
         if done > 0:
             best = Checkpoints(self.cfg.RESUME or self.output_dir, self.learner_name).best()
             if best is not None:  # stock Dassl forgets it
-                self.epoch_selection.best = self.best_result = best["val_result"]
+                self.epoch_selection.best = best["val_result"]
             self.epoch = done - 1
             if done not in self.checkpoints.epochs():  # stopped between the best one and this one
                 self._keep_epoch()
@@ -291,7 +275,6 @@ class PromptTrainer(TrainerX):
             if isinstance(self.sched, PlateauOnValidation):
                 self.sched.observe(metric)
             if self.epoch_selection.observe(metric):
-                self.best_result = metric
                 self.save_model(self.epoch, self.output_dir, val_result=metric, model_name=BEST)
         self._keep_epoch()
         self.checkpoints.keep_newest(self.epoch + 1)
@@ -345,8 +328,6 @@ class PromptTrainer(TrainerX):
             features, targets = self.parse_batch_train(batch)
             yield self.model_inference(features), targets
 
-    # --- Checkpoints
-
     @property
     def checkpoints(self) -> Checkpoints:
         """Those of this run."""
@@ -357,35 +338,14 @@ class PromptTrainer(TrainerX):
         """SHA-256 of CLIP's weights as they were loaded."""
         return weights_digest(self.clip.clip_model)
 
-    @property
     def _origin(self) -> dict[str, Any]:
+        """Where a checkpoint of this run comes from."""
         per_class = self.class_specific or bool(self.method_cfg.get("CSC", False))
         return origin_of(self.cfg, self.method_cfg, self.clip_digest, self.classnames, per_class)
 
     def resume_model_if_exist(self, directory: str) -> int:
-        """Dassl's resumption, from the checkpoint with most epochs done.
-
-        Returns:
-            The number of epochs done; 0 if there are no checkpoints.
-
-        Raises:
-            ValueError: the checkpoint belongs to another trainer, CLIP, options or classes.
-        """
-        checkpoints = Checkpoints(directory, self.learner_name)
-        newest = checkpoints.resume_point()
-        if newest is None:
-            print("No checkpoint found, train from scratch")
-            return 0
-        path, checkpoint = newest
-        print(f"Found checkpoint at {directory} (will resume training)")
-        load_into(self.model.learner, path, checkpoint, self._origin)
-        self.optim.load_state_dict(checkpoint["optimizer"])
-        self.sched.load_state_dict(checkpoint["scheduler"])
-        if "rng_state" in checkpoint:  # absent from files that stock Dassl wrote
-            set_rng_state(checkpoint["rng_state"])
-        self._clock.continue_from(checkpoint.get("run", {}))
-        print(f"Going on after epoch {checkpoint['epoch']} of {path}")
-        return checkpoint["epoch"]
+        """Dassl's resumption; see `RunState.resume`."""
+        return self.run_state.resume(directory)
 
     def _keep_epoch(self) -> None:
         """Save this epoch's numbered checkpoint."""
@@ -408,53 +368,25 @@ class PromptTrainer(TrainerX):
         val_result: float | None = None,
         model_name: str = "",
     ) -> None:
-        """Write Dassl's checkpoint, the random generators' states and where it all comes from.
+        """Dassl's saving; see `RunState.save`.
 
         Args:
             epoch: current epoch, from 0; the file says how many are done.
-            directory: gets `<registered name>/<file>`.
+            directory: a run's folder.
             is_best: also copy it to `model-best.pth.tar`.
             val_result: kept in the file.
             model_name: file name; `model.pth.tar-<epochs done>` by default.
-
-        Raises:
-            FloatingPointError: a weight is infinite or NaN; nothing is written.
-            OSError: the disk is full, or the folder cannot be written to.
         """
-        resume_only = not model_name and not self._is_due(epoch + 1)
-        spent = self._clock.spent(self.data.seconds)
-        state = {
-            "state_dict": self.model.learner.state_dict(),
-            "epoch": epoch + 1,
-            "optimizer": self.optim.state_dict(),
-            "scheduler": self.sched.state_dict(),
-            "val_result": None if val_result is None else float(val_result),
-            "rng_state": get_rng_state(),
-            "run": {**self._origin, **spent, "resume_only": resume_only},
-        }
-        folder = str(Path(directory, self.learner_name))
-        save_checkpoint(state, folder, is_best=is_best, model_name=model_name)
+        done = epoch + 1
+        resume_only = not model_name and not self._is_due(done)
+        naming = {"is_best": is_best, "model_name": model_name}
+        self.run_state.save(directory, done, val_result, resume_only, **naming)
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load trained contexts for evaluation.
-
-        Args:
-            directory: output directory of a training run.
-            epoch: which checkpoint; None takes model-best, or else the newest.
-
-        Raises:
-            FileNotFoundError: there is no such checkpoint; the message lists those that are.
-            ValueError: it belongs to another method, other options or other classes.
-        """
+        """Dassl's loading of trained contexts for evaluation; see `RunState.load`."""
         if self.model.learner is None:
             print(f"{self.cfg.TRAINER.NAME} trains nothing, so nothing is loaded.")
-            return
-        if not directory:
+        elif not directory:
             print("No --model-dir given: evaluating untrained contexts.")
-            return
-        path = Checkpoints(directory, self.learner_name).find(epoch)
-        checkpoint = load_checkpoint(str(path))
-        load_into(self.model.learner, path, checkpoint, self._origin)
-        self.weights_epoch = int(checkpoint["epoch"])
-        self.selection = how_chosen(path, checkpoint)
-        print(f"Loaded contexts of epoch {self.weights_epoch} from {path}")
+        else:
+            self.weights_epoch, self.selection = self.run_state.load(directory, epoch)

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from modeling.encoders.features import Features
 from trainers.base.captured_step import CapturedStep
 
-Tensors = dict[str, Tensor]
+Terms = dict[str, Tensor]
+_FEATURES = ("global_features", "local_features", "mask")
 
 
 class TrainingStep:
@@ -18,8 +20,9 @@ class TrainingStep:
     The optimiser is not part of it: the caller steps it, through `scaler`.
 
     Args:
-        terms: from a batch's tensors, all on the device, to its loss terms; "loss" is minimised.
-            For a capture it must read no value back from the device.
+        terms: from features, targets, index and sample_seed of a batch, all on the device, to its
+            loss terms, as `PromptModel.terms`; "loss" is minimised. For a capture it must read no
+            value back from the device.
         parameters: what is trained.
         scaler: scales losses under fp16 autocast, and does nothing otherwise.
         capture: replay the step as a CUDA graph.
@@ -27,7 +30,7 @@ class TrainingStep:
 
     def __init__(
         self,
-        terms: Callable[[Tensors], Tensors],
+        terms: Callable[[Features, Tensor, Tensor, Tensor], Terms],
         parameters: Sequence[nn.Parameter],
         scaler: torch.amp.GradScaler,
         capture: bool = False,
@@ -35,15 +38,21 @@ class TrainingStep:
         self.terms, self.parameters, self.scaler = terms, list(parameters), scaler
         self._captured = CapturedStep(self._gradients, self.parameters) if capture else None
 
-    def __call__(self, inputs: Tensors) -> Tensors:
+    def __call__(
+        self, features: Features, targets: Tensor, index: Tensor, sample_seed: Tensor
+    ) -> Terms:
         """Loss terms of a batch, detached; its gradients replace those of the batch before."""
+        inputs = {"targets": targets, "index": index, "sample_seed": sample_seed}
+        inputs |= {n: t for n in _FEATURES if (t := getattr(features, n)) is not None}
         if self._captured is not None:
             return self._captured(inputs)
         for parameter in self.parameters:
             parameter.grad = None
         return self._gradients(inputs)
 
-    def _gradients(self, inputs: Tensors) -> Tensors:
-        terms = self.terms(inputs)
+    def _gradients(self, inputs: dict[str, Tensor]) -> Terms:
+        """Loss terms of the tensors that a step depends on, each of its own memory."""
+        features = Features(*(inputs.get(name) for name in _FEATURES))
+        terms = self.terms(features, inputs["targets"], inputs["index"], inputs["sample_seed"])
         self.scaler.scale(terms["loss"]).backward()
         return {name: term.detach() for name, term in terms.items()}
