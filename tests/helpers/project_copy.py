@@ -6,22 +6,12 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = (
-    "assets",
-    "common",
-    "compat",
-    "datasets",
-    "evaluation",
-    "loading",
-    "losses",
-    "modeling",
-    "trainers",
-)
+PACKAGES = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
 
 
 def copy_project(project: Path) -> Path:
     """Copy what train.py needs to the folder `project`, which is made, and return it."""
-    for name in PACKAGES:
+    for name in ("assets", *PACKAGES):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("configuration.py", "train.py"):
         shutil.copy(ROOT / name, project / name)
