@@ -65,7 +65,8 @@ class PromptModel(nn.Module):
     Args:
         classnames: C names.
         clip: the frozen towers.
-        criterion: the classification loss; binary cross-entropy by default.
+        criterion: the classification loss; by default PyTorch's binary cross-entropy, which does
+            not know unknown targets (-1), as those of `losses` do.
         seed: of random starts.
         **options: the method's keys (`defaults`) with other values, spelled as in a config file.
 
