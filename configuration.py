@@ -22,6 +22,14 @@ from common.choices import check_choice, nearest, spelled
 from common.config_rules import check_values
 from common.config_values import Given, flatten, merge_yaml, override, paired
 from common.plugins import BrokenModule, import_modules
+from common.recipes import (
+    BACKBONE,
+    backbone_file,
+    backbone_name,
+    check_config_file,
+    recipe_file,
+    value_in,
+)
 from common.yaml_files import read_yaml
 from compat.coop import declare_coop_keys
 from modeling.clip.loader import import_clip
@@ -43,7 +51,7 @@ _MAY_DIFFER_ON_RESUME = (
 
 
 def build_cfg(args: argparse.Namespace) -> CfgNode:
-    """Defaults, then the data set's yaml, the trainer's yaml, flags, and overrides.
+    """Defaults, then the yaml files of data set, backbone and method, flags, and overrides.
 
     Raises:
         ValueError: an unknown key or name or a value of another type, with the nearest valid one,
@@ -54,9 +62,9 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
     defaults, given = dict(flatten(cfg)), []
     methods = {name.upper() for name in TRAINER_REGISTRY.registered_names()}
     undeclared = tuple(f"TRAINER.{name}." for name in methods - set(cfg.TRAINER))
-    for path in (args.dataset_config_file, args.config_file):
-        if path:
-            given += merge_yaml(cfg, Path(path), defaults, undeclared)
+    backbone, files = config_files(args)
+    for path in files:
+        given += merge_yaml(cfg, path, defaults, undeclared)
     flags = {
         "DATASET.ROOT": args.root,
         "OUTPUT_DIR": args.output_dir or (args.eval_only and args.model_dir),
@@ -74,10 +82,40 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
         if args.seed < 0:
             raise ValueError(f"--seed must be 0 or more, got {args.seed}. Without it one is drawn.")
         cfg.SEED = args.seed
+    if backbone:
+        cfg.MODEL.BACKBONE.NAME = backbone_name(backbone)
     settle_names(cfg)
     check_values(cfg, methods=own_nodes())
     refuse_idle_keys(cfg, given, defaults)
     return cfg
+
+
+def config_files(args: argparse.Namespace) -> tuple[Path | None, list[Path]]:
+    """Yaml files of a run: its data set's, its backbone's, and --config-file or else a recipe.
+
+    The backbone is that of the overrides, the flag, or the files; a method of ours without any has
+    the default one. A network that others bring may have none.
+
+    Returns:
+        The backbone's file, if it has one, and all files in the order in which they count.
+    """
+    words = dict(zip(args.opts[::2], args.opts[1::2], strict=False))
+    own = [Path(path) for path in (args.dataset_config_file, args.config_file) if path]
+    for path in own:
+        check_config_file(path)
+
+    def named(key: str, flag: str) -> str:
+        in_files = (value_in(path, key) for path in reversed(own))
+        return words.get(key) or flag or next(filter(None, in_files), "")
+
+    names = TRAINER_REGISTRY.registered_names()
+    trainer = spelled(named("TRAINER.NAME", args.trainer), names)
+    ours = trainer in names and issubclass(TRAINER_REGISTRY.get(trainer), PromptTrainer)
+    name = named(BACKBONE, args.backbone) or (default_cfg().MODEL.BACKBONE.NAME if ours else "")
+    backbone = backbone_file(name) if name else None
+    recipe = None if args.config_file else recipe_file(trainer, backbone)
+    files = [args.dataset_config_file, backbone, args.config_file, recipe]
+    return backbone, [Path(path) for path in files if path]
 
 
 def settle_names(cfg: CfgNode) -> None:

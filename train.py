@@ -44,9 +44,11 @@ def build_parser() -> argparse.ArgumentParser:
     flag("--output-dir", default="", help="folder of logs, checkpoints and results.json")
     flag("--trainer", default="", metavar="NAME", help="a method, see below")
     flag("--dataset-config-file", default="", metavar="YAML", help="e.g. configs/datasets/...")
-    flag("--config-file", default="", metavar="YAML", help="e.g. configs/trainers/LMPT/tiny.yaml")
+    flag(
+        "--config-file", default="", metavar="YAML", help="a recipe; the method's own if not given"
+    )
     flag("--seed", type=int, help="0 or more; without it one is drawn and printed")
-    flag("--backbone", default="", metavar="NAME", help="a CLIP, see below, or a weight file")
+    flag("--backbone", default="", metavar="NAME", help="a CLIP, see below, or a file")
     flag("--eval-only", action="store_true", help="evaluate --model-dir, train nothing")
     flag("--model-dir", default="", help="output folder of the run to evaluate")
     flag("--load-epoch", type=int, metavar="N", help="its epoch; best or else last if not given")

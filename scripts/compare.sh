@@ -4,7 +4,9 @@
 # usage: bash scripts/compare.sh DATASET CFG "TRAINERS" ["SEEDS"] [KEY VALUE ...]
 #        bash scripts/{coop,lmpt}/main.sh DATASET CFG ["SEEDS"] [KEY VALUE ...]
 #
-# DATASET is a file of configs/datasets, CFG one of configs/trainers/<TRAINER>, both without .yaml;
+# DATASET is a file of configs/datasets without .yaml. CFG is one of configs/backbones (tiny, rn50,
+# vit_b16), for each method's recipe there or else its recommended one; a backbone and a recipe of
+# configs/trainers/<TRAINER> (vit_b16_paper); or a recipe alone, which then names its backbone.
 # SEEDS is "1 2 3" if not given. Runs lie in output/<DATASET>/<TRAINER>/<CFG>/seed<k>; overrides of
 # config keys join the name <CFG>. Finished runs are kept, interrupted ones go on.
 #
@@ -47,6 +49,24 @@ names() {
     echo "${paths[@]##*/}"
 }
 
+# registered: the methods that files in trainers/ register.
+registered() {
+    sed -n '/^@TRAINER_REGISTRY.register()/{n;s/^class \([A-Za-z0-9_]*\).*/\1/p;}' trainers/*.py | sort
+}
+
+# cfgs TRAINER: backbones, recipes, and both together.
+cfgs() {
+    local backbones backbone path recipe
+    backbones="$(names configs/backbones/*.yaml)"
+    echo "$backbones"
+    for path in "configs/trainers/$1"/*.yaml; do
+        recipe="$(names "$path")"
+        [[ " $backbones recommended " != *" $recipe "* ]] || continue
+        echo "$recipe"
+        for backbone in $backbones; do echo "${backbone}_$recipe"; done
+    done
+}
+
 # from_here PATH DEFAULT: PATH as the caller means it; the default lies in the project.
 from_here() {
     case "$1" in
@@ -67,14 +87,27 @@ fi
 (($# % 2 == 0)) || fail "overrides come in pairs KEY VALUE, got: $*"
 data="$(from_here "${DATA:-}" data)" output="$(from_here "${OUTPUT:-}" output)"
 cd "$root"
+shopt -s nullglob
 # shellcheck disable=SC2046 # names are words without blanks
 {
     choice DATASET "$dataset" $(names configs/datasets/*.yaml)
     for trainer in $trainers; do
-        choice TRAINER "$trainer" $(names $(dirname configs/trainers/*/*.yaml | uniq))
-        choice "CFG of $trainer" "$cfg" $(names configs/trainers/"$trainer"/*.yaml)
+        choice TRAINER "$trainer" $(registered)
+        choice "CFG of $trainer" "$cfg" $(cfgs "$trainer")
     done
 }
+# Flags for CFG. A whole name comes before a part of it, so that a recipe may be called tiny_mine.
+if [[ -e "configs/backbones/$cfg.yaml" ]]; then
+    flags=(--backbone "$cfg")
+else
+    flags=(--config-file "configs/trainers/TRAINER/$cfg.yaml")
+    for backbone in $(names configs/backbones/*.yaml); do
+        recipe="${cfg#"${backbone}_"}"
+        if [[ "$recipe" != "$cfg" && ! -e "configs/trainers/${trainers%% *}/$cfg.yaml" ]]; then
+            flags=(--backbone "$backbone" --config-file "configs/trainers/TRAINER/$recipe.yaml")
+        fi
+    done
+fi
 
 tag="${TAG:-}"
 if [[ -z "$tag" ]]; then
@@ -97,7 +130,7 @@ if ((jobs > 1)); then
 fi
 started=$SECONDS failed=
 
-# Twelve words and the overrides for each run; xargs keeps as many going as there are jobs.
+# As many words for each run; xargs keeps as many going as there are jobs.
 list_runs() {
     for trainer in $trainers; do
         # Nothing is drawn in zero-shot CLIP: one seed is all.
@@ -106,12 +139,12 @@ list_runs() {
             printf '%s\0' --output-dir "$output/$dataset/$trainer/$variant/seed$seed" \
                 --trainer "$trainer" --seed "$seed" --root "$data" \
                 --dataset-config-file "configs/datasets/$dataset.yaml" \
-                --config-file "configs/trainers/$trainer/$cfg.yaml" "$@"
+                "${flags[@]/TRAINER/$trainer}" "$@"
         done
     done
 }
 export JOBS="$jobs"
-list_runs "$@" | xargs -0 -n $((12 + $#)) -P "$jobs" bash scripts/lib/run_once.sh || failed=1
+list_runs "$@" | xargs -0 -n $((10 + ${#flags[@]} + $#)) -P "$jobs" bash scripts/lib/run_once.sh || failed=1
 [[ -n "${DRY_RUN:-}" ]] && exit
 echo
 shopt -s nullglob

@@ -38,21 +38,21 @@ _PARTS = {
 _MARKS = "<!-- table -->\n<!-- end of table -->"  # what stands between them is written here
 _LOSSES = {"DB": "db", "ASL": "asl", "BCE": "bce"}
 
-Row = tuple[str, str, tuple[str, ...]]  # trainer, config file, overrides
+Row = tuple[str, str, tuple[str, ...]]  # trainer, recipe (empty: its own), overrides
 
 
-def _row(trainer: str, config: str, *words: object) -> Row:
-    return trainer, config, tuple(map(str, words))
+def _row(trainer: str, recipe: str, *words: object) -> Row:
+    return trainer, recipe, tuple(map(str, words))
 
 
 def variants() -> dict[str, dict[str, Row]]:
     """Sections of the table: title of each row to what it runs."""
 
     def paper(*words: object) -> Row:
-        return _row("LMPT", "tiny_paper", *words)
+        return _row("LMPT", "paper", *words)
 
     def recommended(*words: object) -> Row:
-        return _row("LMPT", "tiny", *words)
+        return _row("LMPT", "", *words)
 
     as_paper = (
         "TRAINER.LOSS.NAME",
@@ -66,13 +66,13 @@ def variants() -> dict[str, dict[str, Row]]:
     as_paper += ("TRAINER.SAMPLER", "random", _C + "CTX_INIT", "")
     return {
         "References": {
-            "zero-shot CLIP": _row("ZeroshotCLIP", "tiny"),
+            "zero-shot CLIP": _row("ZeroshotCLIP", ""),
             "CoOp, LMPT's paper recipe, shared contexts": _row(
-                "CoOp", "tiny", *as_paper, _C + "CSC", False
+                "CoOp", "", *as_paper, _C + "CSC", False
             ),
-            "CoOp, LMPT's paper recipe, class-specific contexts": _row("CoOp", "tiny", *as_paper),
-            "CoOp, recommended recipe, shared contexts": _row("CoOp", "tiny", _C + "CSC", False),
-            "CoOp, recommended recipe": _row("CoOp", "tiny"),
+            "CoOp, LMPT's paper recipe, class-specific contexts": _row("CoOp", "", *as_paper),
+            "CoOp, recommended recipe, shared contexts": _row("CoOp", "", _C + "CSC", False),
+            "CoOp, recommended recipe": _row("CoOp", ""),
             "**LMPT, paper recipe**": paper(),
             "**LMPT, recommended recipe**": recommended(),
         },
@@ -126,11 +126,14 @@ def run_folder(output: Path, section: str, title: str, seed: int) -> Path:
 
 def run(job: tuple[Row, int, Path, Path, int]) -> None:
     """One run in this process."""
-    (trainer, config, words), seed, root, output, threads = job
+    (trainer, recipe, words), seed, root, output, threads = job
     torch.set_num_threads(threads)
     command = ["--root", root, "--trainer", trainer, "--seed", seed, "--output-dir", output]
     command += ["--dataset-config-file", ROOT / "configs/datasets/shapes_lt.yaml"]
-    command += ["--config-file", ROOT / f"configs/trainers/{trainer}/{config}.yaml", *words]
+    command += ["--backbone", "tiny"]
+    if recipe:
+        command += ["--config-file", ROOT / f"configs/trainers/{trainer}/{recipe}.yaml"]
+    command += words
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         cfg = train.build_cfg(train.build_parser().parse_intermixed_args(list(map(str, command))))
         train.build_trainer(cfg).train()

@@ -28,7 +28,7 @@ def test_a_method_is_one_file(tmp_path):
     """The README's example, dropped into a copy of the project, is found, configured and run."""
     project = copy_project(tmp_path / "project")
     (project / "trainers" / "anchored.py").write_text(blocks("python")[0])
-    recipe = project / "configs/trainers/Anchored/tiny.yaml"
+    recipe = project / "configs/trainers/Anchored/recommended.yaml"
     recipe.parent.mkdir(parents=True)
     shutil.copytree(ROOT / "configs", project / "configs", dirs_exist_ok=True)
     recipe.write_text(blocks("yaml")[0])

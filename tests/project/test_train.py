@@ -137,8 +137,9 @@ def test_coops_checkpoints_are_read(root, tmp_path):
 
 
 def test_contexts_of_other_classes_are_pointed_out(root, tmp_path):
-    train.main(arguments(root, "CoOp", tmp_path / "run"))
-    checkpoint = ["--eval-only", "--model-dir", str(tmp_path / "run")]
+    shared = ("TRAINER.COOP.CSC", "False")
+    train.main(arguments(root, "CoOp", tmp_path / "run", *shared))
+    checkpoint = ["--eval-only", "--model-dir", str(tmp_path / "run"), *shared]
     train.main(arguments(root, "CoOp", tmp_path / "same", *checkpoint))
     assert "that run's classes" not in (tmp_path / "same" / "log.txt").read_text()
     labels = root / "mine" / "labels.txt"

@@ -13,13 +13,18 @@ import time
 from pathlib import Path
 
 import pytest
+from dassl.engine import TRAINER_REGISTRY
 
 import train
 from tests.helpers.small_set import results, write_set
 
 ROOT = Path(__file__).resolve().parents[2]
 MAINS = sorted((ROOT / "scripts").glob("*/main.sh"))
-TRAINERS = sorted(path.name for path in (ROOT / "configs/trainers").iterdir() if path.is_dir())
+TRAINERS = sorted(
+    name
+    for name in TRAINER_REGISTRY.registered_names()
+    if TRAINER_REGISTRY.get(name).__module__.startswith("trainers.")
+)
 
 # Stands for the interpreter: "trains" in no time, fails for seed 2, sleeps for seed 9, and passes
 # anything but train.py on to Python.
@@ -88,6 +93,22 @@ def test_compare_runs_train_py_in_coops_layout(trainer, script, tmp_path):
         cfg = train.build_cfg(train.build_parser().parse_intermixed_args(words))
         assert (cfg.TRAINER.NAME, cfg.DATASET.NAME) == (trainer, "VOCLT")
         assert cfg.MODEL.BACKBONE.NAME == "RN50" and cfg.DATASET.ROOT == str(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("cfg", "flags"),
+    [
+        ("tiny", ["--backbone", "tiny"]),
+        ("vit_b16_paper", ["--backbone", "vit_b16", "--config-file"]),
+        ("paper", ["--config-file"]),
+    ],
+)
+def test_cfg_is_a_backbone_a_recipe_or_both(cfg, flags, script):
+    words, other = commands(script("compare.sh", "voc_lt", cfg, "LMPT TaIDPT", "1", DRY_RUN=1))
+    if "--config-file" in flags:
+        flags = [*flags, "configs/trainers/LMPT/paper.yaml"]
+    assert words[10:] == flags
+    assert other[10:] == [word.replace("LMPT", "TaIDPT") for word in flags]
 
 
 def test_overrides_reach_train_py_and_the_folder(script):

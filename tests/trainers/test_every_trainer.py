@@ -91,12 +91,12 @@ def test_resumed_equals_uninterrupted_and_evaluation_alone_repeats_it(
     assert results(alone)["epoch"] == 2
 
 
-def test_every_trainer_has_configs_for_three_backbones():
+def test_every_trainer_has_a_recipe_for_every_backbone_and_data_set():
     for trainer in (*OPTIONS, "ZeroshotCLIP"):
         for name, backbone in (("tiny", "tiny"), ("rn50", "RN50"), ("vit_b16", "ViT-B/16")):
-            file = ROOT / "configs" / "trainers" / trainer / f"{name}.yaml"
-            words = ["--config-file", str(file), "--trainer", trainer]
+            words = ["--backbone", name, "--trainer", trainer]
             for dataset in sorted((ROOT / "configs" / "datasets").glob("*.yaml")):
                 more = ["--dataset-config-file", str(dataset)]
                 cfg = train.build_cfg(train.build_parser().parse_args([*words, *more]))
                 assert cfg.MODEL.BACKBONE.NAME == backbone
+                assert cfg.OPTIM.NAME in ("sgd", "adamw") or trainer == "ZeroshotCLIP"

@@ -41,7 +41,7 @@ declare_rules(  # of keys that mean the same in every method that has them
 
 def extend_cfg(cfg: CfgNode) -> None:
     """Declare the keys of the towers, of the training step and of the plateau schedule."""
-    cfg.MODEL.BACKBONE.NAME = "tiny"  # a CLIP name or the path of a weight file
+    cfg.MODEL.BACKBONE.NAME = "tiny"  # a CLIP name, a file of configs/backbones, or a weight file
     # How regions are read from an image tower, by the methods that look at regions.
     cfg.MODEL.DENSE = CfgNode(
         {
