@@ -20,7 +20,7 @@ from yacs.config import CfgNode
 
 from common.choices import check_choice, nearest, spelled
 from common.config_rules import check_values
-from common.config_values import Given, flatten, merge_yaml, override, paired
+from common.config_values import Given, flatten, merge_pairs, merge_yaml, override, paired
 from common.plugins import BrokenModule, import_modules
 from common.recipes import (
     BACKBONE,
@@ -46,6 +46,7 @@ from trainers.base import PromptTrainer
 _MAY_DIFFER_ON_RESUME = (
     *("OUTPUT_DIR", "RESUME", "VERBOSE", "USE_CUDA", "DATASET.ROOT", "TRAIN."),
     *("TEST.SCORE", "TEST.THRESHOLD", "TEST.SAVE_SCORES", "TEST.PER_CLASS_RESULT", "TEST.NO_TEST"),
+    *("TEST.EVAL_FREQ", "DATASET.TRAIN_PICTURES"),
     *("DATALOADER.NUM_WORKERS", "DATALOADER.TEST.", "DATALOADER.CACHE_DIR"),
 )
 
@@ -62,7 +63,10 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
     defaults, given = dict(flatten(cfg)), []
     methods = {name.upper() for name in TRAINER_REGISTRY.registered_names()}
     undeclared = tuple(f"TRAINER.{name}." for name in methods - set(cfg.TRAINER))
-    backbone, files = config_files(args)
+    earlier = run_config(args)
+    if earlier:
+        merge_run(cfg, earlier, defaults, undeclared)
+    backbone, files = config_files(args, has_recipe=earlier is not None)
     for path in files:
         given += merge_yaml(cfg, path, defaults, undeclared)
     flags = {
@@ -85,16 +89,54 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
     if backbone:
         cfg.MODEL.BACKBONE.NAME = backbone_name(backbone)
     settle_names(cfg)
+    settle_needs(cfg, args.eval_only)
     check_values(cfg, methods=own_nodes())
     refuse_idle_keys(cfg, given, defaults)
     return cfg
 
 
-def config_files(args: argparse.Namespace) -> tuple[Path | None, list[Path]]:
+def run_config(args: argparse.Namespace) -> Path | None:
+    """The config that the run to evaluate left in its folder, if one is named and has it."""
+    path = Path(args.model_dir, "config.yaml")
+    return path if args.eval_only and args.model_dir and path.is_file() else None
+
+
+def merge_run(
+    cfg: CfgNode, path: Path, defaults: dict[str, object], undeclared: tuple[str, ...]
+) -> None:
+    """Set the keys of an earlier run; those of methods that are gone since then do not matter.
+
+    Args:
+        cfg: changed in place.
+        path: the run's config.yaml.
+        defaults: every key with its default.
+        undeclared: see `merge_yaml`.
+
+    Raises:
+        ValueError: the file is damaged, or a key is unknown or breaks its rule.
+    """
+    settings = _earlier(path.parent)
+    own = f"TRAINER.{settings['TRAINER']['NAME'].upper()}."
+    pairs = [
+        (key, value)
+        for key, value in flatten(settings)
+        if key in defaults or key.startswith(own) or not key.startswith("TRAINER.")
+    ]
+    merge_pairs(cfg, pairs, defaults, str(path), undeclared)
+
+
+def config_files(
+    args: argparse.Namespace, has_recipe: bool = False
+) -> tuple[Path | None, list[Path]]:
     """Yaml files of a run: its data set's, its backbone's, and --config-file or else a recipe.
 
     The backbone is that of the overrides, the flag, or the files; a method of ours without any has
     the default one. A network that others bring may have none.
+
+    Args:
+        args: the command line.
+        has_recipe: whether an earlier run has settled the recipe and the backbone already; another
+            backbone may still be named.
 
     Returns:
         The backbone's file, if it has one, and all files in the order in which they count.
@@ -111,9 +153,10 @@ def config_files(args: argparse.Namespace) -> tuple[Path | None, list[Path]]:
     names = TRAINER_REGISTRY.registered_names()
     trainer = spelled(named("TRAINER.NAME", args.trainer), names)
     ours = trainer in names and issubclass(TRAINER_REGISTRY.get(trainer), PromptTrainer)
-    name = named(BACKBONE, args.backbone) or (default_cfg().MODEL.BACKBONE.NAME if ours else "")
+    default = default_cfg().MODEL.BACKBONE.NAME if ours and not has_recipe else ""
+    name = named(BACKBONE, args.backbone) or default
     backbone = backbone_file(name) if name else None
-    recipe = None if args.config_file else recipe_file(trainer, backbone)
+    recipe = None if args.config_file or has_recipe else recipe_file(trainer, backbone)
     files = [args.dataset_config_file, backbone, args.config_file, recipe]
     return backbone, [Path(path) for path in files if path]
 
@@ -132,6 +175,16 @@ def settle_names(cfg: CfgNode) -> None:
             key = "TRAINER.NAME" if node is cfg.TRAINER else "DATASET.NAME"
             node.NAME = registered(key, node.NAME, registry, broken)
     cfg.TEST.EVALUATOR = registered("TEST.EVALUATOR", cfg.TEST.EVALUATOR, EVALUATOR_REGISTRY, [])
+
+
+def settle_needs(cfg: CfgNode, eval_only: bool) -> None:
+    """Ask for no training picture, caption or starting point that nobody will look at."""
+    method = TRAINER_REGISTRY.get(cfg.TRAINER.NAME) if cfg.TRAINER.NAME else None
+    ours = method is not None and issubclass(method, PromptTrainer)
+    if eval_only and ours:
+        cfg.DATASET.TEXT_AS_IMAGE, cfg.MODEL.INIT_WEIGHTS, cfg.RESUME = False, "", ""
+    needless = ours and (eval_only or not method.model_class.trains)
+    cfg.DATASET.TRAIN_PICTURES = not (needless or cfg.DATASET.TEXT_AS_IMAGE)
 
 
 def registered(key: str, name: str, registry: Registry, broken: Sequence[BrokenModule]) -> str:

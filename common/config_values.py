@@ -39,16 +39,26 @@ def merge_yaml(
     """
     given = []
     for file, mapping in read_with_bases(path):
-        pairs = list(flatten(mapping))
-        for key, value in pairs:
-            if key.startswith(undeclared) and key not in defaults:
-                *parents, name = key.split(".")
-                parent = cfg
-                for part in parents:
-                    parent = parent.setdefault(part, CfgNode())
-                parent[name] = defaults[key] = _converted(key, value, None, str(file))
-        given += override(cfg, pairs, defaults, source=str(file))
+        given += merge_pairs(cfg, list(flatten(mapping)), defaults, str(file), undeclared)
     return given
+
+
+def merge_pairs(
+    cfg: CfgNode,
+    pairs: Sequence[tuple[str, object]],
+    defaults: dict[str, object],
+    source: str,
+    undeclared: tuple[str, ...] = (),
+) -> Given:
+    """Set the keys of one file; the arguments are those of `override` and `merge_yaml`."""
+    for key, value in pairs:
+        if key.startswith(undeclared) and key not in defaults:
+            *parents, name = key.split(".")
+            parent = cfg
+            for part in parents:
+                parent = parent.setdefault(part, CfgNode())
+            parent[name] = defaults[key] = _converted(key, value, None, source)
+    return override(cfg, pairs, defaults, source)
 
 
 def override(

@@ -85,7 +85,9 @@ class RunReport:
         )
         print(f"Results written to {path}")
 
-    def write_scores(self, split: str, evaluation: bool, scored: Scored, training: Scored) -> None:
+    def write_scores(
+        self, split: str, evaluation: bool, scored: Scored, training: Scored | None
+    ) -> None:
         """Write logits and targets [N, C] of the evaluated and of the training images.
 
         Those of the training images are what an ensemble may be fitted or scaled on.
@@ -94,11 +96,14 @@ class RunReport:
             split: that was evaluated, "test" or "val".
             evaluation: as of `write`.
             scored: its batches, in the order of the data set's list.
-            training: likewise of the training images.
+            training: likewise of the training images; None if their pictures are absent.
         """
         files = result_files(Path(self.cfg.OUTPUT_DIR), evaluation)
         self._save(files.scores, getattr(self.dataset, split), scored)
-        self._save(files.training_scores, self.dataset.train_x, training)
+        if training is None:
+            print("Training pictures are absent, so their scores are not saved.")
+        else:
+            self._save(files.training_scores, self.dataset.train_x, training)
 
     @staticmethod
     def _save(path: Path, items: Sequence, scored: Scored) -> None:

@@ -36,6 +36,8 @@ class ZeroshotModel(PromptModel):
         **REGION_OPTIONS,
     }
 
+    trains = False
+
     def build_learner(self) -> None:
         """Nothing is trained."""
 

@@ -16,6 +16,7 @@ from yacs.config import CfgNode
 from common.config_rules import Choice, Number, check_values, declare_rules
 from datasets.base.checks import check_label_mask, overlaps
 from datasets.base.layout import Layout
+from datasets.base.listed_image import ListedImage
 from datasets.base.partial_labels import known_labels, shared_known_labels
 from datasets.base.subsets import few_shot, hold_out
 from datasets.files.captions import captions_of
@@ -32,6 +33,9 @@ SHOWN_PATHS = 3
 def extend_cfg(cfg: CfgNode) -> None:
     """Declare the keys that this module reads."""
     cfg.DATASET.MISSING = "error"  # absent pictures: error | skip (train and test on the others)
+    # Whether anybody looks at the training pictures; else they and their captions may be absent.
+    # train.py sets it, for evaluations, zero-shot CLIP and TEXT_AS_IMAGE.
+    cfg.DATASET.TRAIN_PICTURES = True
     cfg.DATASET.CLASSNAMES = "clean"  # clean ("dining table") | raw, as in the label file
     cfg.DATASET.CAPTIONS = ""  # captions, text or json, under the data set's folder; "": its own
     cfg.DATASET.CAPTIONS_PREFIX = ""  # folder put before the paths in them, e.g. "train2017"
@@ -97,7 +101,7 @@ class LongTailDataset(DatasetBase):
         settings = cfg.DATASET
         check_values(settings, "DATASET")
         check_label_mask(settings)
-        self.layout = layout
+        self.layout, self.pictures_needed = layout, settings.TRAIN_PICTURES
         self.dataset_dir = os.path.join(
             os.path.abspath(os.path.expanduser(settings.ROOT)), layout.folder
         )
@@ -105,7 +109,7 @@ class LongTailDataset(DatasetBase):
         raw_names = read_labels(self._path(layout.labels))
         entries = self._read_lists(len(raw_names))
         self._check_class_freq(raw_names, entries["train"])
-        used = self._drop_absent(entries, skip=settings.MISSING == "skip")
+        used = self._drop_absent(entries, settings.MISSING == "skip", settings.TRAIN_PICTURES)
         self._choose_subsets(cfg, used, len(raw_names))
 
         if settings.CLASSNAMES == "clean":
@@ -116,14 +120,16 @@ class LongTailDataset(DatasetBase):
         targets["train"][~self._known_labels(cfg, entries["train"], used["train"])] = -1.0
         self.class_counts = (targets["train"] > 0).sum(axis=0, dtype=np.int64)  # [C]
         self.groups = [group_of(count) for count in self.class_counts]
-        self.captions = self._join_captions(
-            settings.CAPTIONS, settings.CAPTIONS_PREFIX, entries["train"], used["train"]
-        )
+        self.captions = None
+        if settings.TRAIN_PICTURES or settings.TEXT_AS_IMAGE:
+            self.captions = self._join_captions(
+                settings.CAPTIONS, settings.CAPTIONS_PREFIX, entries["train"], used["train"]
+            )
         self.texts = self._corpus(settings, targets["train"], used)
         self._notes += overlaps(used)
         data = {
             split: [
-                Datum(impath=self._path(entry.path), label=target)
+                ListedImage(self._path(entry.path), target)
                 for entry, target in zip(rows, targets[split], strict=True)
             ]
             for split, rows in used.items()
@@ -158,9 +164,9 @@ class LongTailDataset(DatasetBase):
                 absent = self.missing.get(split, 0)
                 lines.append(line + (f"; {absent} absent pictures skipped" if absent else ""))
         lines += [f"  {note}" for note in self._notes]
-        if self.captions is None:
+        if self.captions is None and self.pictures_needed:
             lines.append("  captions: none, there is no caption file")
-        else:
+        elif self.captions is not None:
             images = [len(texts) for texts in self.captions if texts]
             line = f"  captions: {sum(images)} for {len(images)} of {len(self.captions)} training "
             lines.append(f"{line}images, none for {len(self.captions) - len(images)}")
@@ -194,13 +200,20 @@ class LongTailDataset(DatasetBase):
         check_class_freq(path, names, counted, self.layout.train_list)
 
     def _drop_absent(
-        self, entries: dict[str, list[ListEntry]], skip: bool
+        self, entries: dict[str, list[ListEntry]], skip: bool, train: bool
     ) -> dict[str, list[ListEntry]]:
-        """Return the images whose pictures exist; `missing` is set on the way."""
+        """Return the images whose pictures exist; `missing` is set on the way.
+
+        Where nobody looks at the training pictures (`train` False) all of them may be absent, or
+        with `skip` all or none: those that are there then decide about the classes' counts, as in
+        training.
+        """
         used, absent, counts = {}, [], []
         self.missing = {}
         for split, rows in entries.items():
             used[split] = [entry for entry in rows if os.path.isfile(self._path(entry.path))]
+            if split == "train" and not train and not (skip and used[split]):
+                used[split] = list(rows)
             self.missing[split] = len(rows) - len(used[split])
             kept = set(used[split])
             absent += [entry.path for entry in rows if entry not in kept]

@@ -73,6 +73,7 @@ class PromptModel(nn.Module):
     Attributes:
         defaults: the method's options with their default values.
         needs_regions: whether it looks at regions whatever its options.
+        trains: whether there is anything to train.
         roles: of the contexts, one set of them each; see `PromptLearner`.
         learner: everything that is trained, and nothing else is saved; None trains nothing.
         scale: from cosines to logits.
@@ -85,6 +86,7 @@ class PromptModel(nn.Module):
 
     defaults: ClassVar[Mapping[str, Any]] = {**PROMPT_OPTIONS, **REGION_OPTIONS}
     needs_regions = False
+    trains = True
     roles: tuple[str, ...] = ("ctx",)
 
     def __init__(

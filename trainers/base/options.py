@@ -24,7 +24,14 @@ declare_rules(
         "MIN_LR": Number(least=0),
     },
 )
-declare_rules("TEST", {"SPLIT": Choice(("test", "val")), "FINAL_MODEL": Choice(FINAL_MODELS)})
+declare_rules(
+    "TEST",
+    {
+        "SPLIT": Choice(("test", "val")),
+        "FINAL_MODEL": Choice(FINAL_MODELS),
+        "EVAL_FREQ": Number(least=0),
+    },
+)
 declare_rules(  # of keys that mean the same in every method that has them
     "TRAINER.*",
     {
@@ -51,6 +58,7 @@ def extend_cfg(cfg: CfgNode) -> None:
         }
     )
     cfg.TRAIN.CUDA_GRAPH = True  # replay the step as one CUDA graph, on a GPU
+    cfg.TEST.EVAL_FREQ = 0  # look at TEST.SPLIT every so many epochs; nothing is chosen by it
     cfg.OPTIM.PATIENCE = 5  # epochs without a better metric; LR_SCHEDULER plateau alone
     cfg.OPTIM.MIN_LR = 1e-7  # where plateau stops; it multiplies by OPTIM.GAMMA
 

@@ -79,7 +79,7 @@ class PromptTrainer(TrainerX):
         self.report = RunReport(cfg, self.evaluator, self.data.dataset)
 
     def model_arguments(self) -> dict[str, Any]:
-        """What the model needs of the training data, by the names of its arguments."""
+        """What the model needs to train, by the names of its arguments; evaluations do without."""
         return {}
 
     def param_groups(self, learner: nn.Module) -> list[dict[str, Any]] | None:
@@ -121,7 +121,7 @@ class PromptTrainer(TrainerX):
             clip,
             criterion=loss_from_config(cfg.TRAINER.LOSS, counts, len(data.targets)),
             seed=self.seed,
-            **self.model_arguments(),
+            **(self.model_arguments() if data.trains else {}),
             **{key: value for key, value in self.method_cfg.items() if key in known},
         )
         if self.model.learner is not None:
@@ -276,6 +276,8 @@ class PromptTrainer(TrainerX):
                 self.sched.observe(metric)
             if self.epoch_selection.observe(metric):
                 self.save_model(self.epoch, self.output_dir, val_result=metric, model_name=BEST)
+        if self._is_evaluated(self.epoch + 1, besides=watched):
+            self.test(self.cfg.TEST.SPLIT)
         self._keep_epoch()
         self.checkpoints.keep_newest(self.epoch + 1)
 
@@ -319,7 +321,8 @@ class PromptTrainer(TrainerX):
         spent, evaluation = self._clock.spent(self.data.seconds), not self._training
         if self.cfg.TEST.SAVE_SCORES:
             scored = self._scored(getattr(self, f"{split}_loader"))
-            training = self._scored(self.data.plain_train_loader)
+            there = self.data.trains or self.data.has_train_pictures()
+            training = self._scored(self.data.plain_train_loader) if there else None
             self.report.write_scores(split, evaluation, scored, training)
         self.report.write(split, self.weights_epoch, self.selection, evaluation, **spent)
 
@@ -354,6 +357,12 @@ class PromptTrainer(TrainerX):
         else:
             with contextlib.redirect_stdout(io.StringIO()):  # a line each epoch would drown the log
                 self.save_model(self.epoch, self.output_dir)
+
+    def _is_evaluated(self, done: int, besides: str | None) -> bool:
+        """Whether TEST.EVAL_FREQ asks for a look at TEST.SPLIT; the last epoch gets one anyway."""
+        test, last = self.cfg.TEST, done == self.max_epoch
+        is_due = test.EVAL_FREQ > 0 and done % test.EVAL_FREQ == 0
+        return is_due and not last and not test.NO_TEST and test.SPLIT != besides
 
     def _is_due(self, done: int) -> bool:
         """Whether a checkpoint stays; others are for resuming alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -116,6 +117,15 @@ class TrainingData:
     def seconds(self) -> float:
         """Seconds spent on making and loading caches."""
         return self._loaders.seconds if self._loaders else 0.0
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is something to train on; an evaluation has lists and test pictures."""
+        return self.cfg.DATASET.TRAIN_PICTURES or self.texts is not None
+
+    def has_train_pictures(self) -> bool:
+        """Whether every training picture is there, which nobody may have looked for so far."""
+        return all(os.path.isfile(item.impath) for item in self.dataset.train_x)
 
     def build_loaders(self, clip: FrozenClip, tunes_image_encoder: bool = False) -> None:
         """Make the loaders of training, validation and test batches.
