@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,7 +29,6 @@ from common.recipes import (
     recipe_file,
     value_in,
 )
-from common.yaml_files import read_yaml
 from compat.coop import declare_coop_keys
 from modeling.clip.loader import import_clip
 
@@ -41,14 +39,7 @@ import evaluation
 import losses
 import trainers
 from trainers.base import PromptTrainer
-
-# What may change between two runs into one folder without making them two experiments.
-_MAY_DIFFER_ON_RESUME = (
-    *("OUTPUT_DIR", "RESUME", "VERBOSE", "USE_CUDA", "DATASET.ROOT", "TRAIN."),
-    *("TEST.SCORE", "TEST.THRESHOLD", "TEST.SAVE_SCORES", "TEST.PER_CLASS_RESULT", "TEST.NO_TEST"),
-    *("TEST.EVAL_FREQ", "DATASET.TRAIN_PICTURES"),
-    *("DATALOADER.NUM_WORKERS", "DATALOADER.TEST.", "DATALOADER.CACHE_DIR"),
-)
+from trainers.base.run_config import read_run_config
 
 
 def build_cfg(args: argparse.Namespace) -> CfgNode:
@@ -115,7 +106,7 @@ def merge_run(
     Raises:
         ValueError: the file is damaged, or a key is unknown or breaks its rule.
     """
-    settings = _earlier(path.parent)
+    settings = read_run_config(path.parent)
     own = f"TRAINER.{settings['TRAINER']['NAME'].upper()}."
     pairs = [
         (key, value)
@@ -260,61 +251,3 @@ def default_cfg() -> CfgNode:
                 module.extend_cfg(cfg)
     declare_coop_keys(cfg)
     return cfg
-
-
-def resolve_seed(cfg: CfgNode, folder: Path) -> None:
-    """Give an unseeded run a seed: that of the run in `folder`, or a fresh one.
-
-    Held-out images and known labels depend on it, so an evaluation needs its training run's seed.
-    """
-    if cfg.SEED < 0:
-        earlier = _earlier(folder)
-        cfg.SEED = earlier["SEED"] if earlier else random.SystemRandom().randrange(2**31)
-
-
-def refuse_other_experiment(cfg: CfgNode, folder: Path) -> None:
-    """Protect a run's folder from being continued with other settings.
-
-    Keys that its config.yaml lacks, as one of an earlier version may, count as their defaults.
-
-    Raises:
-        ValueError: the folder holds checkpoints of a run with other settings; they are listed.
-    """
-    earlier = _earlier(folder)
-    if earlier is None or not any(folder.glob("*/model*.pth.tar*")):
-        return
-    now, before = dict(flatten(cfg)), dict(flatten(default_cfg()))
-    before.update(flatten(earlier))
-    changed = [
-        f"  {key}: {before.get(key)!r} there, {now.get(key)!r} now"
-        for key in sorted({*now, *before})
-        if not key.startswith(_MAY_DIFFER_ON_RESUME)
-        and _plain(now.get(key)) != _plain(before.get(key))
-    ]
-    if changed:
-        raise ValueError(
-            f"{folder} holds checkpoints of a run with other settings:\n"
-            + "\n".join(changed)
-            + "\nChoose another --output-dir, or remove that folder to start over."
-        )
-
-
-def _earlier(folder: Path) -> CfgNode | None:
-    """The config that a run left in its folder, if there is one."""
-    path = folder / "config.yaml"
-    try:
-        settings = read_yaml(path)
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        settings = {}
-    if "VERSION" not in settings:  # the last key, see dump
-        raise ValueError(
-            f"{path} is damaged. Remove that file alone: the checkpoints beside it need it only "
-            "to be compared with this run's settings."
-        )
-    return CfgNode(settings)
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value

@@ -16,74 +16,21 @@ ensure_dassl()
 
 import numpy as np
 import torch
-from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
-from dassl.engine import TRAINER_REGISTRY, TrainerBase, build_trainer
-from dassl.utils import Registry, collect_env_info, set_random_seed, setup_logger
+from dassl.data.datasets import DatasetBase
+from dassl.engine import TrainerBase, build_trainer
+from dassl.utils import collect_env_info, set_random_seed, setup_logger
 from yacs.config import CfgNode
 
+from command_line import build_parser, check_flags
 from common.files import write_text
 from common.run_lock import run_lock
-from common.user_errors import MISTAKES, CommandParser, run_command
-from configuration import build_cfg, refuse_other_experiment, resolve_seed
+from common.user_errors import MISTAKES, run_command
+from configuration import build_cfg, default_cfg
 from evaluation.run_report import RunReport
 from loading.images import check_pictures
-from modeling.clip.loader import available_backbones
 from trainers.base import PromptTrainer
 from trainers.base.conditions import check_conditions, conditions_of, write_conditions
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line; its help lists what is registered."""
-    parser = CommandParser(
-        description=__doc__,
-        epilog=_epilog(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    flag = parser.add_argument
-    flag("--root", default="", help="folder that holds the data sets")
-    flag("--output-dir", default="", help="folder of logs, checkpoints and results.json")
-    flag("--trainer", default="", metavar="NAME", help="a method, see below")
-    flag("--dataset-config-file", default="", metavar="YAML", help="e.g. configs/datasets/...")
-    flag(
-        "--config-file", default="", metavar="YAML", help="a recipe; the method's own if not given"
-    )
-    flag("--seed", type=int, help="0 or more; without it one is drawn and printed")
-    flag("--backbone", default="", metavar="NAME", help="a CLIP, see below, or a file")
-    flag("--eval-only", action="store_true", help="evaluate --model-dir, train nothing")
-    flag("--model-dir", default="", help="output folder of the run to evaluate")
-    flag("--load-epoch", type=int, metavar="N", help="its epoch; best or else last if not given")
-    flag("--check", action="store_true", help="decode every picture first, name the broken ones")
-    flag("--no-train", action="store_true", help="build everything, then stop")
-    flag("--resume", default="", metavar="DIR", help="go on from the checkpoints of another folder")
-    flag("--transforms", nargs="+", help="training transforms, by Dassl's names")
-    flag("--source-domains", nargs="+", help="for Dassl's multi-domain sets")
-    flag("--target-domains", nargs="+", help="likewise")
-    flag("--head", default="", help="for Dassl's own networks")
-    flag("opts", nargs="*", metavar="KEY VALUE", help="config overrides, e.g. OPTIM.MAX_EPOCH 20")
-    return parser
-
-
-def _epilog() -> str:
-    """One line for each trainer, data set and backbone."""
-    sections = {
-        "trainers": _described(TRAINER_REGISTRY, "trainers."),
-        "data sets": _described(DATASET_REGISTRY, "datasets."),
-        "backbones": available_backbones(),
-    }
-    lines = []
-    for title, rows in sections.items():
-        lines += ["", f"{title}:", *(f"  {name:<16}{line}" for name, line in rows.items())]
-    return "\n".join(lines)
-
-
-def _described(registry: Registry, package: str) -> dict[str, str]:
-    """Names and first docstring lines of what a registry has from one of our packages."""
-    classes = {name: registry.get(name) for name in sorted(registry.registered_names())}
-    return {
-        name: (entry.__doc__ or "").strip().partition("\n")[0]
-        for name, entry in classes.items()
-        if entry.__module__.startswith(package)
-    }
+from trainers.base.run_config import refuse_other_experiment, resolve_seed
 
 
 class _Terminal:
@@ -132,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with run_lock(folder):
         resolve_seed(cfg, Path(args.model_dir) if args.eval_only else folder)
         if not (args.eval_only or args.no_train):
-            refuse_other_experiment(cfg, folder)
+            refuse_other_experiment(cfg, folder, default_cfg())
         cfg.freeze()
         set_random_seed(cfg.SEED)
         with _logging_to(cfg.OUTPUT_DIR) as log:
@@ -201,24 +148,6 @@ def _train(trainer: TrainerBase) -> None:
     except KeyboardInterrupt:
         print(f"\nInterrupted. The same command goes on from the last epoch in {folder}.")
         sys.exit(130)
-
-
-def check_flags(args: argparse.Namespace) -> None:
-    """Refuse an epoch that cannot be, or that would not be looked for.
-
-    Raises:
-        ValueError: --load-epoch is below 1, or lacks the flags that it belongs to.
-    """
-    if args.load_epoch is None:
-        return
-    if args.load_epoch < 1:
-        raise ValueError(
-            f"--load-epoch counts epochs done and is 1 or more, got {args.load_epoch}."
-        )
-    if not (args.eval_only and args.model_dir):
-        raise ValueError(
-            "--load-epoch chooses what --eval-only --model-dir DIR evaluates; add both."
-        )
 
 
 def check_evaluator(trainer: TrainerBase) -> None:

@@ -1,4 +1,4 @@
-"""What a run leaves behind: results.json and scores.npz."""
+"""What a run leaves behind: results.json."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import math
 import platform
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +16,8 @@ import numpy as np
 import torch
 import torchvision
 from dassl.evaluation import EvaluatorBase
-from torch import Tensor
 
-from common.files import write_text, write_whole
+from common.files import write_text
 from common.json_files import read_json
 from compat.bootstrap import ensure_dassl
 from evaluation.evaluator import MultiLabelLongTail
@@ -28,7 +27,6 @@ __all__ = [
     "load_results",
     "result_files",
     "runs_by_method",
-    "save_scores",
     "write_results",
 ]
 
@@ -134,32 +132,6 @@ def write_results(
     text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(path, text)
     return results
-
-
-def save_scores(path: str | Path, scores: Tensor, targets: Tensor, paths: Sequence[str]) -> None:
-    """Write scores.npz, which ``numpy.load`` reads without unpickling; whole or not at all.
-
-    Args:
-        path: file to write; missing folders are made.
-        scores: [N, C], stored as float32. Pass ``evaluator.logits``: every score space follows
-            from them.
-        targets: [N, C], stored as int8.
-        paths: N image paths.
-
-    Raises:
-        ValueError: shapes or lengths differ.
-    """
-    if scores.ndim != 2 or scores.shape != targets.shape or len(paths) != len(scores):
-        raise ValueError(
-            "expected scores [N, C], targets [N, C] and N paths, "
-            f"got {list(scores.shape)}, {list(targets.shape)} and {len(paths)}"
-        )
-    arrays = {
-        "scores": scores.detach().float().cpu().numpy(),
-        "targets": targets.detach().to(torch.int8).cpu().numpy(),
-        "paths": np.array([str(p) for p in paths], dtype=np.str_),
-    }
-    write_whole(path, lambda file: np.savez(file, **arrays))
 
 
 def load_results(paths: str | Path | Iterable[str | Path]) -> list[dict[str, Any]]:

@@ -13,7 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["decide", "threshold_metrics"]
+__all__ = ["decide", "probabilities", "threshold_metrics"]
+
+
+def probabilities(logits: Tensor, softmax: bool = False) -> Tensor:
+    """What a threshold is compared with: a sigmoid of each logit [N, C], or a softmax over C."""
+    return logits.softmax(dim=1) if softmax else logits.sigmoid()
 
 
 def decide(logits: Tensor, threshold: float, softmax: bool = False) -> Tensor:

@@ -87,6 +87,19 @@ def fixed_transform(
     return v2.Compose(steps)
 
 
+def evaluation_transform(inputs: Mapping[str, Any]) -> Callable[[Any], Tensor]:
+    """`fixed_transform` as the config's INPUT keys say, which every evaluation uses.
+
+    Returns:
+        PIL image to tensor [3, H, W].
+    """
+    normalises = "normalize" in inputs["TRANSFORMS"]
+    colours = (inputs["PIXEL_MEAN"], inputs["PIXEL_STD"]) if normalises else (None, None)
+    return fixed_transform(
+        tuple(inputs["SIZE"]), inputs["RESIZE"], inputs["INTERPOLATION"], *colours
+    )
+
+
 def clip_transform(side: int) -> Callable[[Any], Tensor]:
     """CLIP's colours and interpolation, the whole picture squashed to a square.
 

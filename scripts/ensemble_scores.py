@@ -25,10 +25,10 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from common.files import write_text
-from common.npz_files import read_npz
 from evaluation.average_precision import average_precision
 from evaluation.evaluator import GROUPS
 from evaluation.reports import RUN_KEYS, load_results
+from evaluation.saved_scores import load_scores
 
 TO_SCORES = {
     "logit": lambda logits: logits,
@@ -65,20 +65,12 @@ def load_run(folder: Path) -> Run:
     if result["score"] not in TO_SCORES or not result["per_class"]:
         raise ValueError(f"{folder} holds no evaluation of several labels with TEST.SCORE.")
     to_scores = TO_SCORES[result["score"]]
-    saved = {}
-    for name in ("scores.npz", "scores_train.npz"):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(
-                f"There is no {folder / name}; run again with TEST.SAVE_SCORES True."
-            )
-        saved[name] = read_npz(folder / name, ("scores", "targets", "paths"))
-    test, train = (torch.from_numpy(arrays["scores"]).double() for arrays in saved.values())
-    low, high = to_scores(train).aminmax()
+    saved, training = (load_scores(folder / f"{name}.npz") for name in ("scores", "scores_train"))
+    low, high = to_scores(training.logits.double()).aminmax()
     if low == high:
         raise ValueError(f"{folder}: all training scores are {low:g}; they tell nothing.")
-    arrays = saved["scores.npz"]
-    scores = (to_scores(test) - low) / (high - low)
-    return Run(result, scores, torch.from_numpy(arrays["targets"]), arrays["paths"].tolist())
+    scores = (to_scores(saved.logits.double()) - low) / (high - low)
+    return Run(result, scores, saved.targets, saved.paths)
 
 
 def check_alike(first: Run, second: Run) -> None:

@@ -5,7 +5,6 @@ import json
 import math
 import re
 
-import numpy as np
 import pytest
 import torch
 
@@ -13,7 +12,6 @@ from evaluation.evaluator import MultiLabelLongTail, extend_cfg
 from evaluation.reports import (
     load_results,
     runs_by_method,
-    save_scores,
     write_results,
 )
 
@@ -103,25 +101,6 @@ def test_an_evaluator_of_single_labels_has_metrics_alone(tmp_path):
         assert returned[key] is None
     (method,) = runs_by_method(load_results(tmp_path))
     assert method == ("VOCLT", "ViT-B/16", "LMPT", "-", "test", "-", "last_step")
-
-
-def test_scores_load_without_pickle(tmp_path):
-    scores, targets = torch.randn(4, 3).double(), torch.tensor([[1, 0, -1]] * 4)
-    paths = ["a.jpg", "straße/b.jpg", "c.jpg", "d.jpg"]
-    save_scores(tmp_path / "scores.npz", scores.requires_grad_(), targets, paths)
-    with np.load(tmp_path / "scores.npz", allow_pickle=False) as file:
-        assert set(file) == {"scores", "targets", "paths"}
-        np.testing.assert_array_equal(file["scores"], scores.detach().float().numpy())
-        np.testing.assert_array_equal(file["targets"], targets.numpy())
-        assert file["paths"].tolist() == paths
-        assert (file["scores"].dtype, file["targets"].dtype) == (np.float32, np.int8)
-
-
-def test_scores_shapes(tmp_path):
-    with pytest.raises(ValueError, match=r"\[4, 3\], \[4, 3\] and 2"):
-        save_scores(tmp_path / "s.npz", torch.zeros(4, 3), torch.zeros(4, 3), ["a", "b"])
-    with pytest.raises(ValueError, match=r"\[4, 3\], \[4, 2\] and 4"):
-        save_scores(tmp_path / "s.npz", torch.zeros(4, 3), torch.zeros(4, 2), ["a"] * 4)
 
 
 def test_load_files_and_folders(tmp_path, evaluator):

@@ -13,6 +13,6 @@ def copy_project(project: Path) -> Path:
     """Copy what train.py needs to the folder `project`, which is made, and return it."""
     for name in ("assets", *PACKAGES):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("configuration.py", "train.py"):
+    for name in ("command_line.py", "configuration.py", "train.py"):
         shutil.copy(ROOT / name, project / name)
     return project

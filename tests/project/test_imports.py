@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.project_copy import PACKAGES, ROOT
 
-OURS = {*PACKAGES, "configuration", "scripts", "tests", "train"}
+OURS = {*PACKAGES, "command_line", "configuration", "scripts", "tests", "train"}
 MAY_IMPORT = {  # beside the standard library and packages that are not listed as heavy
     "common": {"common"},
     "losses": {"common", "losses"},
@@ -19,6 +19,10 @@ MAY_IMPORT = {  # beside the standard library and packages that are not listed a
     "datasets": {"common", "datasets", "compat", "dassl"},
     "trainers": {
         *("common", "compat", "dassl", "evaluation", "loading", "losses", "modeling", "trainers")
+    },
+    "prediction": {
+        *("command_line", "common", "compat", "configuration", "dassl", "evaluation", "loading"),
+        *("losses", "modeling", "prediction", "trainers"),
     },
     "compat": {"common", "compat", "dassl"},
 }

@@ -8,7 +8,8 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from evaluation.reports import load_results, save_scores
+from evaluation.reports import load_results
+from evaluation.saved_scores import save_scores
 from evaluation.tables import results_table
 from scripts import ensemble_scores
 

@@ -115,6 +115,21 @@ def _change(name: str, before: Any, now: Any) -> str:  # noqa: ANN401 - values o
     return f"{name}: as many, but their {what} are others"
 
 
+def read_classes(folder: Path) -> list[str]:
+    """The class names that a run left in its folder.
+
+    Raises:
+        FileNotFoundError: it left none.
+        ValueError: the file is damaged.
+    """
+    path = folder / _FILE
+    conditions = read_json(path, MAX_BYTES)
+    classes = conditions.get(_CLASSES) if isinstance(conditions, dict) else None
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"{path} is damaged: it holds no list of class names.")
+    return classes
+
+
 def write_conditions(folder: Path, conditions: Mapping[str, Any]) -> None:
     """Keep the conditions of a run in its output folder."""
     write_text(folder / _FILE, json.dumps(conditions, indent=1, ensure_ascii=False) + "\n")

@@ -74,6 +74,11 @@ def method_node(model: type[PromptModel], **more: object) -> CfgNode:
     return CfgNode({**model.defaults, **precision, **more})
 
 
+def model_options(model: type[PromptModel], options: CfgNode) -> dict[str, object]:
+    """Those of a method's keys that its model takes; PREC and the like are the trainer's."""
+    return {key: value for key, value in options.items() if key in model.defaults}
+
+
 def own_options(cfg: CfgNode, method: str) -> CfgNode:
     """A method's node of the config, `TRAINER.<CLASS NAME IN CAPITALS>`.
 

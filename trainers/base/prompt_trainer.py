@@ -26,17 +26,17 @@ from loading.cache.feature_key import weights_digest
 from loading.text_loader import TextLoader
 from losses.config import loss_from_config
 from modeling.encoders.features import Features
-from modeling.encoders.frozen_clip import FrozenClip, RegionOptions
 from modeling.prompts.prompt_model import PromptModel
 from trainers.base.checkpoints import BEST, Checkpoints
 from trainers.base.epoch_log import EpochLog
 from trainers.base.epoch_selection import FINAL_MODELS, PLATEAU, EpochSelection
 from trainers.base.initial_weights import load_initial_weights
-from trainers.base.options import check_shared_options, own_options
+from trainers.base.options import check_shared_options, model_options, own_options
 from trainers.base.plateau import PlateauOnValidation
 from trainers.base.run_record import RunClock, origin_of
 from trainers.base.run_state import RunState
 from trainers.base.step import TrainingStep
+from trainers.base.towers import load_towers
 from trainers.base.training_data import TrainingData
 
 _BATCHES_OF_MEAN = 8  # training batches that LOGIT_BIAS is measured on
@@ -105,24 +105,18 @@ class PromptTrainer(TrainerX):
         cfg, data = self.cfg, self.data
         name, precision = cfg.MODEL.BACKBONE.NAME, self.method_cfg.PREC
         print(f"Loading CLIP (backbone: {name}, precision: {precision})")
-        regions = None
-        if self.model_class.looks_at_regions(self.method_cfg):
-            dense = cfg.MODEL.DENSE
-            regions = RegionOptions(dense.POS_EMBED, dense.MEAN_TOKEN, dense.VIT)
-        self.clip = clip = FrozenClip.load(name, precision, self.device, regions)
-        clip.image_encoder.check_input_size(*cfg.INPUT.SIZE)
+        self.clip = clip = load_towers(cfg, self.model_class, self.method_cfg, self.device)
         data.build_loaders(clip, self.tunes_image_encoder)
         self.train_loader_x, self.train_loader_u = data.train_loader, None
         self.val_loader, self.test_loader = data.val_loader, data.test_loader
         counts = data.class_counts.to(self.device)  # [C]
-        known = self.model_class.defaults
         self.model = self.model_class(
             data.classnames,
             clip,
             criterion=loss_from_config(cfg.TRAINER.LOSS, counts, len(data.targets)),
             seed=self.seed,
             **(self.model_arguments() if data.trains else {}),
-            **{key: value for key, value in self.method_cfg.items() if key in known},
+            **model_options(self.model_class, self.method_cfg),
         )
         if self.model.learner is not None:
             self._build_training(self.model.learner)

@@ -26,7 +26,7 @@ from loading.transforms import (
     INTERPOLATIONS,
     RESIZES,
     augmenting_transform,
-    fixed_transform,
+    evaluation_transform,
 )
 from modeling.captions.caption_tokens import MISSING, PICKS, SOURCES, TRUNCATIONS, CaptionTokens
 from modeling.encoders.features import Features
@@ -199,13 +199,7 @@ class TrainingData:
     def _transforms(self) -> tuple[Callable, Callable]:
         """What training and evaluation do to a picture; one and the same where views are few."""
         cfg, options = self.cfg, self.cfg.INPUT
-        colours = (options.PIXEL_MEAN, options.PIXEL_STD)
-        fixed = fixed_transform(
-            options.SIZE,
-            options.RESIZE,
-            options.INTERPOLATION,
-            *(colours if "normalize" in options.TRANSFORMS else (None, None)),
-        )
+        fixed = evaluation_transform(options)
         if self._countable:
             return fixed, fixed
         return augmenting_transform(options) or build_transform(cfg, is_train=True), fixed

@@ -1,0 +1,74 @@
+"""The logits and targets that a run keeps of a split: scores.npz."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.files import write_whole
+from common.npz_files import read_npz
+
+
+class SavedScores(NamedTuple):
+    """What a run left of a split, in the order of its list.
+
+    Attributes:
+        logits: [N, C], float32.
+        targets: [N, C], int8: 1 present, 0 absent, -1 unknown.
+        paths: N pictures.
+    """
+
+    logits: Tensor
+    targets: Tensor
+    paths: list[str]
+
+
+def load_scores(path: str | Path) -> SavedScores:
+    """Read a scores.npz.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it is damaged, or its arrays do not belong together.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {path}; run again with TEST.SAVE_SCORES True.")
+    arrays = read_npz(path, ("scores", "targets", "paths"))
+    scores, targets, paths = arrays["scores"], arrays["targets"], arrays["paths"]
+    if scores.ndim != 2 or scores.shape != targets.shape or paths.shape != scores.shape[:1]:
+        raise ValueError(
+            f"{path}: expected scores [N, C], targets [N, C] and N paths, got "
+            f"{list(scores.shape)}, {list(targets.shape)} and {list(paths.shape)}."
+        )
+    return SavedScores(torch.from_numpy(scores), torch.from_numpy(targets), paths.tolist())
+
+
+def save_scores(path: str | Path, scores: Tensor, targets: Tensor, paths: Sequence[str]) -> None:
+    """Write scores.npz, which ``numpy.load`` reads without unpickling; whole or not at all.
+
+    Args:
+        path: file to write; missing folders are made.
+        scores: [N, C], stored as float32. Pass ``evaluator.logits``: every score space follows
+            from them.
+        targets: [N, C], stored as int8.
+        paths: N image paths.
+
+    Raises:
+        ValueError: shapes or lengths differ.
+    """
+    if scores.ndim != 2 or scores.shape != targets.shape or len(paths) != len(scores):
+        raise ValueError(
+            "expected scores [N, C], targets [N, C] and N paths, "
+            f"got {list(scores.shape)}, {list(targets.shape)} and {len(paths)}"
+        )
+    arrays = {
+        "scores": scores.detach().float().cpu().numpy(),
+        "targets": targets.detach().to(torch.int8).cpu().numpy(),
+        "paths": np.array([str(p) for p in paths], dtype=np.str_),
+    }
+    write_whole(path, lambda file: np.savez(file, **arrays))
