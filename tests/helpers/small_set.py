@@ -40,13 +40,15 @@ def write_set(root: Path, tower: str = "ViT", seed: int = 0) -> None:
             )
         (folder / f"{split}.txt").write_text("".join(rows))
     (folder / "captions.txt").write_text("".join(captions))
+    (folder / "plain.yaml").write_text("")
     torch.save(random_clip(tower).state_dict(), folder / "clip.pt")
 
 
 def arguments(root: Path, trainer: str, output: Path, *more: str, tower: str = "ViT") -> list[str]:
-    """Words of a train.py command on that set: a few quick epochs."""
+    """Words of a train.py command on that set: a few quick epochs, and no method's own recipe."""
     side = RESOLUTION[tower]
     flags = ["--root", root, "--trainer", trainer, "--output-dir", output, "--seed", 1]
+    flags += ["--config-file", root / "mine" / "plain.yaml"]
     keys = {
         "DATASET.NAME": "ListLT",
         "DATASET.FOLDER": "mine",
