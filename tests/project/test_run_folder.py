@@ -72,8 +72,9 @@ def test_methods_that_look_at_no_training_picture_do_without(trainer, trained, t
     shutil.copytree(trained[0], root)
     for path in (root / "mine" / "pictures").glob("train*"):
         path.unlink()
-    train.main(arguments(root, trainer, tmp_path / "without"))
-    train.main(arguments(trained[0], trainer, tmp_path / "with"))
+    words = ("DATASET.TEXT_AS_IMAGE", str(trainer == "TaIDPT"))
+    train.main(arguments(root, trainer, tmp_path / "without", *words))
+    train.main(arguments(trained[0], trainer, tmp_path / "with", *words))
     assert results(tmp_path / "without")["metrics"] == results(tmp_path / "with")["metrics"]
     with pytest.raises(FileNotFoundError, match="pictures are absent"):
         train.main(arguments(root, "CoOp", tmp_path / "coop"))
