@@ -20,6 +20,7 @@ from yacs.config import CfgNode
 from common.choices import check_choice, nearest, spelled
 from common.config_rules import check_values
 from common.config_values import Given, flatten, merge_pairs, merge_yaml, override, paired
+from common.former_spellings import renamed
 from common.plugins import BrokenModule, import_modules
 from common.recipes import (
     BACKBONE,
@@ -110,7 +111,7 @@ def merge_run(
     own = f"TRAINER.{settings['TRAINER']['NAME'].upper()}."
     pairs = [
         (key, value)
-        for key, value in flatten(settings)
+        for key, value in ((renamed(key), value) for key, value in flatten(settings))
         if key in defaults or key.startswith(own) or not key.startswith("TRAINER.")
     ]
     merge_pairs(cfg, pairs, defaults, str(path), undeclared)

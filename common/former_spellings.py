@@ -1,4 +1,4 @@
-"""Values of config keys as earlier versions spelled them, and how they are written now."""
+"""Config keys and values as earlier versions spelled them, and how they are written now."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import re
 _SCALE = re.compile(r"TRAINER\.\w+\.(LOGIT|REGION)_SCALE")
 _FORMER = re.compile(r"clip|learnt|learnt:(?P<start>.+)")
 
-
+_RENAMED = {
+    "TRAINER.DUALCOOPPP.WTA": "TRAINER.DUALCOOPPP.WINNER_TAKES_ALL",
+    "TRAINER.PVLR.CAP": "TRAINER.PVLR.CONTEXT_SIDE",
+    "TRAINER.PVLR.DMA": "TRAINER.PVLR.CROSS_ATTENTION",
+}
 _GONE = {  # keys that are no more, and what takes their place
     f"TRAINER.LMPT.CSE.{name}": "it belongs to the preset; set TRAINER.LMPT.PRESET"
     for name in ("SIGN", "PROMPT_TOKENS", "CAPTION_TOKENS", "REDUCE_POS", "COUNTS", "REDUCTION")
@@ -16,7 +20,14 @@ _GONE = {  # keys that are no more, and what takes their place
 
 def gone(key: str) -> str:
     """What takes the place of a key that earlier versions had; nothing for other keys."""
+    if key in _RENAMED:
+        return f"it is {_RENAMED[key]} now"
     return _GONE.get(key, "")
+
+
+def renamed(key: str) -> str:
+    """Today's name of a key that a run of an earlier version may have in its config."""
+    return _RENAMED.get(key, key)
 
 
 def advice(key: str, value: object) -> str:

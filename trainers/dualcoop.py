@@ -71,27 +71,27 @@ class DualCoOpModel(PromptModel):
 class DualCoOpPPModel(DualCoOpModel):
     """Evidence prompts weigh the regions, for which classes compete."""
 
-    roles = ("evid", "pos", "neg")
+    roles = ("evidence", "pos", "neg")
     defaults: ClassVar = {
         **DualCoOpModel.defaults,
         "N_CTX": 21,
         "LOGIT_SCALE": 20.0855,
         "REGION_SCALE": 20.0855,
         "REGION_SCALE_LEARNABLE": True,
-        "WTA": "both",  # both | train | off: winner-take-all between classes
+        "WINNER_TAKES_ALL": "both",  # both | train | off: classes compete for regions
     }
 
     def cosines(self, features: Features, text: tuple[Tensor, ...]) -> Tensor:
         """As in DualCoOp, with the evidence as guide and losers of a region turned down."""
         evidence, positive, negative = (features.local_features @ t.t() for t in text)
-        competition = self.options.WTA
+        competition = self.options.WINNER_TAKES_ALL
         if competition == "both" or (competition == "train" and self.learner.training):
             positive = winner_take_all(positive)
         guide = self.learner.region_scale(evidence)
         return region_pool(positive - negative, guide, 1.0, features.mask)
 
 
-declare_rules("TRAINER.DUALCOOPPP", {"WTA": Choice(COMPETITIONS)})
+declare_rules("TRAINER.DUALCOOPPP", {"WINNER_TAKES_ALL": Choice(COMPETITIONS)})
 
 
 def extend_cfg(cfg: CfgNode) -> None:

@@ -38,12 +38,12 @@ class PVLRModel(PromptModel):
 
     defaults: ClassVar = {
         "LABELS": "ifm",  # ifm | sum | kap | cap
-        "CAP": "post",  # post | pre
-        "N_CTX": 4,  # trained tokens of CAP
+        "CONTEXT_SIDE": "post",  # post | pre: which side of the text tower
+        "N_CTX": 4,  # trained tokens of the context-aware label
         "TEMPLATE": "a photo of a {}.",  # KAP's prompt, or one of these in its place:
         "TEMPLATES": "",  # ours (assets/templates.txt) | a file, one template a line
         "DESCRIPTIONS": "",  # a JSON file, {class name: [sentences]}
-        "DMA": "both",  # both | labels | regions | off: who attends to whom
+        "CROSS_ATTENTION": "both",  # both | labels | regions | off: who attends to whom
         "HEADS": 8,  # of every attention; must divide the features' width
         "AGREEMENT": 0.0,  # weight of 1 - cos(KAP, CAP) in the loss
         "LOGIT_SCALE": 20.0,  # of the cosines; 0: CLIP's own, about 100
@@ -56,10 +56,10 @@ class PVLRModel(PromptModel):
     needs_regions = True
 
     def build_learner(self) -> nn.Module:
-        """Everything behind the towers, and contexts in the text tower if CAP is "pre"."""
+        """Everything behind the towers, and contexts in the text tower if CONTEXT_SIDE is "pre"."""
         options, encoder, prompts, names = self.options, self.clip.text_encoder, None, None
         generator = torch.Generator().manual_seed(self.seed)
-        if options.CAP != "post" and options.LABELS != "kap":
+        if options.CONTEXT_SIDE != "post" and options.LABELS != "kap":
             prompts = PromptLearner(
                 self.classnames, self.clip.clip_model, n_ctx=options.N_CTX, generator=generator
             )
@@ -74,7 +74,7 @@ class PVLRModel(PromptModel):
                 names,
                 options.LABELS,
                 options.N_CTX,
-                options.DMA,
+                options.CROSS_ATTENTION,
                 options.HEADS,
                 options.CLASS_BIAS,
                 prompts,
@@ -117,8 +117,8 @@ declare_rules(
     "TRAINER.PVLR",
     {
         "LABELS": Choice(LABELS),
-        "CAP": Choice(CONTEXTS),
-        "DMA": Choice(DIRECTIONS),
+        "CONTEXT_SIDE": Choice(CONTEXTS),
+        "CROSS_ATTENTION": Choice(DIRECTIONS),
         "HEADS": Number(least=1),
         "AGREEMENT": Number(least=0),
         "CLASS_BIAS": Number(),

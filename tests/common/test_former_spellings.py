@@ -7,7 +7,7 @@ import re
 import pytest
 
 import train
-from common.former_spellings import advice
+from common.former_spellings import advice, renamed
 
 OWN = "TRAINER.DUALCOOP.LOGIT_SCALE"
 REGION = "TRAINER.DUALCOOP.REGION_SCALE"
@@ -52,3 +52,17 @@ def test_a_key_that_is_gone_says_what_takes_its_place():
     words = ["--trainer", "LMPT", "TRAINER.LMPT.CSE.SIGN", "hinge"]
     with pytest.raises(ValueError, match="no key TRAINER.LMPT.CSE.SIGN any more: .*LMPT.PRESET"):
         train.build_cfg(train.build_parser().parse_intermixed_args(words))
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("DUALCOOPPP.WTA", "DUALCOOPPP.WINNER_TAKES_ALL"),
+        ("PVLR.CAP", "PVLR.CONTEXT_SIDE"),
+        ("PVLR.DMA", "PVLR.CROSS_ATTENTION"),
+    ],
+)
+def test_a_renamed_key_says_its_new_name(old, new):
+    assert renamed(f"TRAINER.{old}") == f"TRAINER.{new}"
+    with pytest.raises(ValueError, match=f"no key TRAINER.{old} any more: it is TRAINER.{new} now"):
+        train.build_cfg(train.build_parser().parse_args([f"TRAINER.{old}", "off"]))

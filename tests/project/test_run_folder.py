@@ -87,3 +87,20 @@ def test_looking_at_the_test_images_on_the_way_changes_nothing(trained, tmp_path
     looks = (tmp_path / "out" / "log.txt").read_text().count("Evaluate on the *test* set")
     assert looks == 2  # after epochs 2 and 4
     assert results(tmp_path / "out")["selection"] == "last_step"
+
+
+def test_a_run_of_an_earlier_version_goes_on_under_todays_names(trained, tmp_path):
+    root, out = trained[0], tmp_path / "out"
+    words = ("OPTIM.MAX_EPOCH", "1", "TRAINER.DUALCOOPPP.WINNER_TAKES_ALL", "train")
+    train.main(arguments(root, "DualCoOpPP", out, *words))
+    config = out / "config.yaml"
+    config.write_text(config.read_text().replace("WINNER_TAKES_ALL:", "WTA:"))
+    path = out / "prompt_learner" / "model.pth.tar-1"
+    checkpoint = torch.load(path, weights_only=True)
+    state = checkpoint["state_dict"]
+    state["ctx_evid"] = state.pop("ctx_evidence")
+    torch.save(checkpoint, path)
+    before = results(out)["metrics"]
+    train.main(arguments(root, "DualCoOpPP", out, *words))  # is taken for the same experiment
+    train.main(["--eval-only", "--model-dir", str(out), "--output-dir", str(tmp_path / "again")])
+    assert results(tmp_path / "again")["metrics"] == before

@@ -90,7 +90,7 @@ def test_logits_loss_and_gradients_equal_a_naive_computation(method, tower, buil
     found = [(logits, loss)]
     for clip in (in_double(trainer.clip.clip_model), trainer.clip.clip_model):
         texts = {role: clips_own_text_features(learner, role, clip) for role in trainer.model.roles}
-        evidence = texts.get("evid", texts["pos"])
+        evidence = texts.get("evidence", texts["pos"])
         given = Features(views.global_features, regions.to(clip.dtype))
         expected = naive_logits(given, evidence, texts["pos"], texts["neg"], *scales, competition)
         entries = naive.asymmetric(expected, targets, 2, 1, 0.05, detach=True)
@@ -168,7 +168,7 @@ def test_unseen_classes_need_shared_contexts_and_known_names(build):
 def test_winner_take_all_in_training_in_evaluation_or_never(build):
     logits = {}
     for when in ("both", "train", "off"):
-        trainer = build("TRAINER.DUALCOOPPP.WTA", when, trainer="DualCoOpPP")
+        trainer = build("TRAINER.DUALCOOPPP.WINNER_TAKES_ALL", when, trainer="DualCoOpPP")
         views, _ = first_batch(trainer)
         for mode in ("train", "eval"):
             trainer.set_model_mode(mode)
@@ -177,8 +177,8 @@ def test_winner_take_all_in_training_in_evaluation_or_never(build):
     assert not torch.allclose(on, off)
     assert torch.equal(logits["both", "eval"], on) and torch.equal(logits["train", "train"], on)
     assert torch.equal(logits["train", "eval"], off) and torch.equal(logits["off", "eval"], off)
-    with pytest.raises(ValueError, match="WTA must be one of both, train, off"):
-        build("TRAINER.DUALCOOPPP.WTA", "test", trainer="DualCoOpPP")
+    with pytest.raises(ValueError, match="WINNER_TAKES_ALL must be one of both, train, off"):
+        build("TRAINER.DUALCOOPPP.WINNER_TAKES_ALL", "test", trainer="DualCoOpPP")
 
 
 def test_words_of_a_caption_can_stand_for_regions(build):

@@ -110,14 +110,14 @@ def test_contexts_behind_the_tower_leave_it_alone_in_the_step(build, monkeypatch
 
     monkeypatch.setattr(trainer.clip.text_encoder, "forward", refuse)
     assert torch.equal(trainer.model.text_features()[0], start)
-    trainer = build("TRAINER.PVLR.CAP", "pre")
+    trainer = build("TRAINER.PVLR.CONTEXT_SIDE", "pre")
     monkeypatch.setattr(trainer.clip.text_encoder, "forward", refuse)
     with pytest.raises(RuntimeError, match="the text tower ran"):
         trainer.model.text_features()
 
 
 def test_contexts_in_the_tower_learn_and_stand_as_coops_do(build):
-    trainer = build("TRAINER.PVLR.CAP", "pre")
+    trainer = build("TRAINER.PVLR.CONTEXT_SIDE", "pre")
     views, targets = first_batch(trainer)
     logits = trainer.model.logits(views, trainer.model.text_features())
     trainer.model.loss(logits, targets, None)["loss"].backward()
@@ -130,15 +130,15 @@ def test_contexts_in_the_tower_learn_and_stand_as_coops_do(build):
     "changes",
     [
         ("LABELS", "kap"),
-        ("LABELS", "kap", "CAP", "pre"),
+        ("LABELS", "kap", "CONTEXT_SIDE", "pre"),
         ("LABELS", "cap"),
-        ("LABELS", "sum", "CAP", "pre"),
-        ("DMA", "labels"),
-        ("DMA", "regions"),
-        ("DMA", "off", "LABELS", "cap", "CAP", "pre"),
+        ("LABELS", "sum", "CONTEXT_SIDE", "pre"),
+        ("CROSS_ATTENTION", "labels"),
+        ("CROSS_ATTENTION", "regions"),
+        ("CROSS_ATTENTION", "off", "LABELS", "cap", "CONTEXT_SIDE", "pre"),
         ("AGREEMENT", 0.5, "LOGIT_BIAS", "learnt"),
         ("REGION_SCALE", 10.0, "REGION_SCALE_LEARNABLE", True, "PREC", "bf16"),
-        ("PREC", "amp", "CAP", "pre"),
+        ("PREC", "amp", "CONTEXT_SIDE", "pre"),
     ],
 )
 def test_every_switch_trains_all_that_it_leaves(changes, build):
@@ -156,7 +156,7 @@ def test_every_switch_trains_all_that_it_leaves(changes, build):
 
 def test_one_sided_exchange_and_static_centres(build):
     for direction, centres in (("both", 3), ("labels", 3), ("regions", 2), ("off", 2)):
-        trainer = build("TRAINER.PVLR.DMA", direction)
+        trainer = build("TRAINER.PVLR.CROSS_ATTENTION", direction)
         learner, views = trainer.model.learner, first_batch(trainer)[0]
         labels = trainer.model.text_features()[0]
         seen, _ = learner.exchange(labels, views.local_features)
@@ -215,7 +215,7 @@ def test_the_seed_decides_the_start(build):
 
 
 def test_unknown_choices_are_refused(build):
-    for key, value in (("LABELS", "ifn"), ("CAP", "past"), ("DMA", "visual")):
+    for key, value in (("LABELS", "ifn"), ("CONTEXT_SIDE", "past"), ("CROSS_ATTENTION", "visual")):
         with pytest.raises(ValueError, match=f"TRAINER.PVLR.{key} must be one of"):
             build(f"TRAINER.PVLR.{key}", value)
     with pytest.raises(ValueError, match="HEADS must divide the features' width 32, got 5"):

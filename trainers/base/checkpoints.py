@@ -21,6 +21,7 @@ _NUMBERED = re.compile(r"model\.pth\.tar-(\d+)")
 _SHOWN = 4  # differences named in a message
 # CoOp stores the class names' embeddings too; ours come from the class names at hand.
 _DERIVED = ("token_prefix", "token_suffix")
+_RENAMED = {"ctx_evid": "ctx_evidence"}  # tensors of earlier versions, and their names today
 
 
 class Checkpoints:
@@ -109,7 +110,7 @@ def learnt(path: Path, checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     state = checkpoint.get("state_dict")
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise ValueError(f"{path} holds no state_dict of tensors; it is no checkpoint of a run.")
-    return {name: value for name, value in state.items() if name not in _DERIVED}
+    return {_RENAMED.get(name, name): t for name, t in state.items() if name not in _DERIVED}
 
 
 def check_tensors(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

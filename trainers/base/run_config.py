@@ -8,6 +8,7 @@ from pathlib import Path
 from yacs.config import CfgNode
 
 from common.config_values import flatten
+from common.former_spellings import renamed
 from common.yaml_files import read_yaml
 
 # What may change between two runs into one folder without making them two experiments.
@@ -45,7 +46,7 @@ def refuse_other_experiment(cfg: CfgNode, folder: Path, defaults: CfgNode) -> No
     if earlier is None or not any(folder.glob("*/model*.pth.tar*")):
         return
     now, before = dict(flatten(cfg)), dict(flatten(defaults))
-    before.update(flatten(earlier))
+    before.update((renamed(key), value) for key, value in flatten(earlier))
     changed = [
         f"  {key}: {before.get(key)!r} there, {now.get(key)!r} now"
         for key in sorted({*now, *before})

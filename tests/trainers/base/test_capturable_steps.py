@@ -112,7 +112,7 @@ METHODS = {
     "TaIDPT": ("TaIDPT", {"DATASET.TEXT_AS_IMAGE": True, "TRAINER.LOSS.NAME": "ranking"}),
     "TaIDPT, bf16": ("TaIDPT", {"DATASET.TEXT_AS_IMAGE": True, "PREC": "bf16"}),
     "PVLR": ("PVLR", {"AGREEMENT": 0.1, "N_CTX": 2}),
-    "PVLR, pre": ("PVLR", {"CAP": "pre", "N_CTX": 2, "PREC": "bf16"}),
+    "PVLR, pre": ("PVLR", {"CONTEXT_SIDE": "pre", "N_CTX": 2, "PREC": "bf16"}),
     "LinearProbe": ("LinearProbe", {}),
     "LinearProbe, bf16": ("LinearProbe", {"PREC": "bf16"}),
 }
