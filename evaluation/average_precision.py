@@ -4,9 +4,9 @@ Non-interpolated average precision, the area under the precision-recall steps:
 
     AP = sum_n (R_n - R_{n-1}) * P_n
 
-with precision ``P_n`` and recall ``R_n`` at the n-th distinct score, from the highest down (Zhu,
+with precision `P_n` and recall `R_n` at the n-th distinct score, from the highest down (Zhu,
 "Recall, precision and average precision", 2004; the definition of scikit-learn's
-``average_precision_score``). Equal scores share one threshold, so the order of the images never
+`average_precision_score`). Equal scores share one threshold, so the order of the images never
 changes the result. Only the order of the scores matters: pass logits as they are. A sigmoid in
 single precision maps everything above 17 to exactly 1, and CLIP's logits lie near 25.
 """
@@ -37,7 +37,7 @@ def average_precision(
         [C] float64 in [0, 1], NaN for a class without positives.
 
     Raises:
-        TypeError: ``scores`` are not floating point.
+        TypeError: `scores` are not floating point.
         ValueError: shapes differ, a score is NaN, or a target is not 1, 0 or -1.
     """
     check_scores(scores, targets, class_names)

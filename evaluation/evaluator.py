@@ -48,7 +48,7 @@ declare_rules("TEST", {"SCORE": Choice(SCORES), "THRESHOLD": Number(above=0, bel
 class MultiLabelLongTail(EvaluatorBase):
     """Average precision per class and group, and thresholded precision, recall and F1.
 
-    After :meth:`evaluate`, ``metrics`` holds its result and ``per_class`` one dict for each class:
+    After :meth:`evaluate`, `metrics` holds its result and `per_class` one dict for each class:
     name, train_count, group, positives, and AP in percent (None for a class without positives).
 
     Args:
@@ -202,7 +202,7 @@ class MultiLabelLongTail(EvaluatorBase):
         return [dict(zip(keys, row, strict=True)) for row in rows]
 
     def _by_group(self) -> dict[str, list[dict]]:
-        """Rows of ``per_class`` of each group that has classes, head first."""
+        """Rows of `per_class` of each group that has classes, head first."""
         rows = {group: [row for row in self.per_class if row["group"] == group] for group in GROUPS}
         return {group: members for group, members in rows.items() if members}
 

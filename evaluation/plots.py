@@ -80,7 +80,7 @@ def _scatter_method(
 ) -> None:
     """Draw each class, its AP averaged over the runs, and the mean of each group.
 
-    ``place`` in (0, 1) sets the means of several methods side by side within their group.
+    `place` in (0, 1) sets the means of several methods side by side within their group.
     """
     classes: dict[tuple, list[float]] = {}
     for row in (row for run in runs for row in run["per_class"] if row["AP"] is not None):

@@ -78,16 +78,16 @@ def write_results(
 
     Args:
         path: file to write; missing folders are made.
-        trainer: registered name, as are ``dataset`` and ``backbone``.
-        dataset: see ``trainer``.
-        backbone: see ``trainer``.
+        trainer: registered name, as are `dataset` and `backbone`.
+        dataset: see `trainer`.
+        backbone: see `trainer`.
         seed: seed of the run.
         split: evaluated split, e.g. "test".
         epoch: number of epochs the evaluated weights were trained for; None if unknown.
         selection: how these weights were chosen: "last_step", "best_val", "best_test", "epoch_<N>"
             (asked for by number), or "unknown".
         evaluator: any of Dassl's; MultiLabelLongTail adds the classes, the score and the threshold.
-        metrics: what ``evaluator.evaluate()`` returned.
+        metrics: what `evaluator.evaluate()` returned.
         config_text: the whole config; only its SHA256 is written.
         seconds: wall-clock time of the whole run, interruptions left out; None if unknown.
         spent: seconds of its parts, "caching" (decoding and encoding once) and "training".

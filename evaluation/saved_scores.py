@@ -49,11 +49,11 @@ def load_scores(path: str | Path) -> SavedScores:
 
 
 def save_scores(path: str | Path, scores: Tensor, targets: Tensor, paths: Sequence[str]) -> None:
-    """Write scores.npz, which ``numpy.load`` reads without unpickling; whole or not at all.
+    """Write scores.npz, which `numpy.load` reads without unpickling; whole or not at all.
 
     Args:
         path: file to write; missing folders are made.
-        scores: [N, C], stored as float32. Pass ``evaluator.logits``: every score space follows
+        scores: [N, C], stored as float32. Pass `evaluator.logits`: every score space follows
             from them.
         targets: [N, C], stored as int8.
         paths: N image paths.

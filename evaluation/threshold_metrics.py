@@ -1,7 +1,7 @@
 """Precision, recall and F1 of thresholded predictions, per class (macro) and overall (micro).
 
 CP, CR and CF1 average over classes, OP, OR and OF1 pool all decisions. Two definitions of CF1 are
-in use: most of the field combines the means, ``2 CP CR / (CP + CR)``, whereas DualCoOp and LMPT
+in use: most of the field combines the means, `2 CP CR / (CP + CR)`, whereas DualCoOp and LMPT
 average the F1 of each class. Both are returned.
 """
 

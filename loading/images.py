@@ -39,13 +39,13 @@ def read_picture(path: str | os.PathLike[str]) -> Image.Image:
     JPEG; of an animation the first frame. An ordinary JPEG costs no more than decoding it.
 
     Args:
-        path: The file.
+        path: the file.
 
     Returns:
         RGB image.
 
     Raises:
-        PictureError: The file is absent, empty, damaged, no picture of the kinds and sizes that
+        PictureError: the file is absent, empty, damaged, no picture of the kinds and sizes that
             `common.picture_files` opens, or has pixels without a defined range.
     """
     path = os.fspath(path)
@@ -70,8 +70,8 @@ def check_pictures(paths: Sequence[str], workers: int = 4) -> list[str]:
     """Decode every picture and say which cannot be read.
 
     Args:
-        paths: The files.
-        workers: Pictures read at once; threads, for Pillow decodes outside Python's lock.
+        paths: the files.
+        workers: pictures read at once; threads, for Pillow decodes outside Python's lock.
 
     Returns:
         A message for each picture that cannot be read, in the order of `paths`.

@@ -38,8 +38,8 @@ class Cutout(nn.Module):
     """Black squares at random places, cut off at the border (DeVries and Taylor, 2017).
 
     Args:
-        holes: Squares per image; they may overlap.
-        side: Their side in pixels.
+        holes: squares per image; they may overlap.
+        side: their side in pixels.
     """
 
     def __init__(self, holes: int, side: int) -> None:
@@ -136,7 +136,7 @@ def augmenting_transform(inputs: Mapping[str, Any]) -> Callable[[Any], Tensor] |
     All chance comes from torch's global generator.
 
     Args:
-        inputs: The config's INPUT keys, all of Dassl's and RESIZE.
+        inputs: the config's INPUT keys, all of Dassl's and RESIZE.
 
     Returns:
         PIL image to tensor [3, H, W]; None if a name is not one of `AUGMENTATIONS`.
@@ -171,8 +171,8 @@ def check_transforms(inputs: Mapping[str, Any], others: Iterable[str]) -> None:
     """Refuse names that nobody knows, and a resize that would be ignored.
 
     Args:
-        inputs: The config's INPUT keys.
-        others: Names of transforms that are made elsewhere, on squashed pictures.
+        inputs: the config's INPUT keys.
+        others: names of transforms that are made elsewhere, on squashed pictures.
 
     Raises:
         ValueError: the nearest valid name comes with the message.

@@ -1,8 +1,8 @@
 """Losses for multi-label, long-tailed recognition: pure functions of tensors.
 
-Every classification loss is ``name(logits [B, C], targets [B, C], ..., reduction="mean")`` with
-targets of 1 (present), 0 (absent) or -1 (unknown). ``build_loss`` finds one by name and binds the
-training counts, so that a trainer calls ``loss(logits, targets)``.
+Every classification loss is `name(logits [B, C], targets [B, C], ..., reduction="mean")` with
+targets of 1 (present), 0 (absent) or -1 (unknown). `build_loss` finds one by name and binds the
+training counts, so that a trainer calls `loss(logits, targets)`.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 
 
 def loss_options(name: str) -> list[str]:
-    """Return the options that ``build_loss`` accepts for ``name``.
+    """Return the options that `build_loss` accepts for `name`.
 
-    A switch that makes the name what it is (``focal`` for ``db_no_focal``) is no option.
+    A switch that makes the name what it is (`focal` for `db_no_focal`) is no option.
     """
     check_choice("loss", name, LOSSES)
     loss = LOSSES[name]
@@ -87,17 +87,17 @@ def loss_options(name: str) -> list[str]:
 def build_loss(
     name: str, class_counts: Counts, num_train: int, **options: object
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return ``loss(logits [B, C], targets [B, C])`` with counts and options bound.
+    """Return `loss(logits [B, C], targets [B, C])` with counts and options bound.
 
     Args:
-        name: a key of ``LOSSES``.
+        name: a key of `LOSSES`.
         class_counts: [C] training images per class. Pass a tensor on the training device: the
             step then copies nothing and can be captured in a CUDA graph.
         num_train: number of training images.
         **options: keyword arguments of the loss function.
 
     Raises:
-        ValueError: on an unknown name or option (with the nearest valid one), or if ``num_train``
+        ValueError: on an unknown name or option (with the nearest valid one), or if `num_train`
             is smaller than the largest count.
     """
     allowed = loss_options(name)

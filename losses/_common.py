@@ -22,7 +22,7 @@ ENTRY_REDUCTIONS = ("mean", "per_image", "sum", "none")  # of losses with one va
 
 
 def to_compute_dtype(values: Tensor) -> Tensor:
-    """Return ``values`` as float32, or as float64 where they already are."""
+    """Return `values` as float32, or as float64 where they already are."""
     return values if values.dtype == torch.float64 else values.float()
 
 
@@ -35,10 +35,10 @@ def prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     Returns:
         Logits [B, C] in the compute dtype with 0 where the target is unknown (so that no value
-        and no gradient passes there), ``present`` [B, C] and ``known`` [B, C], both boolean.
+        and no gradient passes there), `present` [B, C] and `known` [B, C], both boolean.
 
     Raises:
-        TypeError: if ``logits`` is not floating point.
+        TypeError: if `logits` is not floating point.
         ValueError: if the shapes differ, are not two-dimensional, or a target on the CPU is not
             1, 0 or -1.
     """
@@ -57,7 +57,7 @@ def prepare(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def split_targets(targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the boolean masks ``present`` (1) and ``known`` (1 or 0) of targets [B, C]."""
+    """Return the boolean masks `present` (1) and `known` (1 or 0) of targets [B, C]."""
     present, absent = targets == 1, targets == 0
     if targets.device.type == "cpu" and not bool((present | absent | (targets == -1)).all()):
         raise ValueError(
@@ -68,9 +68,9 @@ def split_targets(targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def as_counts(class_counts: Counts, like: Tensor) -> Tensor:
-    """Return training counts as a [C] tensor that goes with ``like`` [B, C].
+    """Return training counts as a [C] tensor that goes with `like` [B, C].
 
-    The result has the device of ``like`` and, if that is floating point, its dtype.
+    The result has the device of `like` and, if that is floating point, its dtype.
 
     Counts below one are raised to one: a class without any training image would otherwise divide
     by zero, and one image is the least that a class can have and still be learnt.
@@ -90,7 +90,7 @@ def as_counts(class_counts: Counts, like: Tensor) -> Tensor:
 
 
 def factors_of(present: Tensor, value: float, other: float, like: Tensor) -> Tensor:
-    """Return constants [B, C]: ``value`` where present and ``other`` elsewhere.
+    """Return constants [B, C]: `value` where present and `other` elsewhere.
 
     A product with these has half the kernels, forward and backward, of a choice between two terms
     that both carry a gradient.
@@ -115,13 +115,13 @@ def softplus(values: Tensor) -> Tensor:
     """Return log(1 + exp(value)) without overflow, of the same shape.
 
     It is linear above its threshold, here where the difference is below 1e-13. On the CPU
-    ``logsigmoid`` would start a team of threads even for a handful of values.
+    `logsigmoid` would start a team of threads even for a handful of values.
     """
     return F.softplus(values, threshold=30.0)
 
 
 def masked_mean(entries: Tensor, known: Tensor) -> Tensor:
-    """Return the mean of finite ``entries`` over ``known``; 0 where nothing is known."""
+    """Return the mean of finite `entries` over `known`; 0 where nothing is known."""
     return (entries * known).sum() / known.sum().clamp(min=1)
 
 
@@ -131,8 +131,8 @@ def reduce_entries(entries: Tensor, known: Tensor, reduction: str) -> Tensor:
     Args:
         entries: [B, C] losses.
         known: [B, C] boolean; what is not known counts neither in the sum nor in the mean.
-        reduction: ``mean`` over known entries, ``per_image`` (sum over classes, mean over images),
-            ``sum``, or ``none`` ([B, C], 0 at unknown).
+        reduction: `mean` over known entries, `per_image` (sum over classes, mean over images),
+            `sum`, or `none` ([B, C], 0 at unknown).
     """
     check_choice("reduction", reduction, ENTRY_REDUCTIONS)
     if reduction == "mean":

@@ -20,12 +20,12 @@ def asymmetric_loss(
 ) -> Tensor:
     """Return -(1-p)^gamma_pos log p where present and -p_m^gamma_neg log(1-p_m) where absent.
 
-    p = sigmoid(logits) and p_m = max(p - clip, 0), so an absent class that scores below ``clip``
+    p = sigmoid(logits) and p_m = max(p - clip, 0), so an absent class that scores below `clip`
     costs nothing.
 
     A pair of positive and negative logits (DualCoOp) needs no function of its own: the softmax
-    over (z-, z+) gives p = sigmoid(z+ - z-), so pass ``z+ - z-`` as logits, with
-    ``gamma_pos=1, gamma_neg=2, eps=1e-6`` for its published setting.
+    over (z-, z+) gives p = sigmoid(z+ - z-), so pass `z+ - z-` as logits, with
+    `gamma_pos=1, gamma_neg=2, eps=1e-6` for its published setting.
 
     Args:
         logits: [B, C] scores before the sigmoid.
@@ -36,16 +36,16 @@ def asymmetric_loss(
         eps: floor of every probability inside the logarithm; below it the gradient is 0.
         detach_focal: keep the focusing factors out of the gradient, as LMPT and DualCoOp do;
             False differentiates them too, as the paper's formula does.
-        reduction: ``mean`` over known entries (LMPT), ``sum`` (the paper's release),
-            ``per_image`` (sum over classes, mean over images) or ``none``.
+        reduction: `mean` over known entries (LMPT), `sum` (the paper's release),
+            `per_image` (sum over classes, mean over images) or `none`.
 
     Returns:
-        A scalar, or [B, C] for ``none``; float32, or float64 for float64 logits.
+        A scalar, or [B, C] for `none`; float32, or float64 for float64 logits.
 
     Raises:
         TypeError: if the logits are not floating point.
-        ValueError: on a shape mismatch, an unknown target value or reduction, or ``clip`` or
-            ``eps`` out of range.
+        ValueError: on a shape mismatch, an unknown target value or reduction, or `clip` or
+            `eps` out of range.
     """
     if not 0.0 <= clip < 1.0:
         raise ValueError(f"clip must be in [0, 1), got {clip}.")

@@ -30,10 +30,10 @@ def effective_number_weights(
 
     The modes say which n an image with several labels has (from the code of Wu et al., ECCV 2020):
 
-    - ``by_class``: n of the entry's own class, whatever the image holds;
-    - ``average_n``: w of the mean n of the present classes, one weight per image;
-    - ``average_w``: the mean w of the present classes, one weight per image;
-    - ``min_n``: w of the rarest present class, one weight per image.
+    - `by_class`: n of the entry's own class, whatever the image holds;
+    - `average_n`: w of the mean n of the present classes, one weight per image;
+    - `average_w`: the mean w of the present classes, one weight per image;
+    - `min_n`: w of the rarest present class, one weight per image.
 
     An image without a present class gets the limit of many images, 1 - beta, where a weight
     depends on the image.
@@ -42,10 +42,10 @@ def effective_number_weights(
         targets: [B, C]; -1 counts as absent.
         class_counts: [C] training images per class.
         beta: in [0, 1); 0 gives 1 everywhere, towards 1 it becomes 1/n.
-        mode: ``by_class``, ``average_n``, ``average_w`` or ``min_n``.
+        mode: `by_class`, `average_n`, `average_w` or `min_n`.
 
     Raises:
-        ValueError: on an unknown mode, ``beta`` out of range or a shape mismatch.
+        ValueError: on an unknown mode, `beta` out of range or a shape mismatch.
     """
     check_choice("mode", mode, MODES)
     if not 0.0 <= beta < 1.0:
@@ -94,25 +94,25 @@ def class_balanced_loss(
         logits: [B, C] scores before the sigmoid.
         targets: [B, C] of 1, 0 or -1 (unknown: left out, absent for the weights).
         class_counts: [C] training images per class.
-        num_train: number of training images; read only with ``negative_tolerant``.
-        beta: see ``effective_number_weights``.
-        mode: see ``effective_number_weights``.
+        num_train: number of training images; read only with `negative_tolerant`.
+        beta: see `effective_number_weights`.
+        mode: see `effective_number_weights`.
         alpha: weight of present entries; absent ones get 1 - alpha.
         gamma: focusing exponent; 0 switches focusing off.
-        neg_scale: scale of absent entries, read only with ``negative_tolerant``.
-        init_bias: size of the class bias, read only with ``negative_tolerant``.
+        neg_scale: scale of absent entries, read only with `negative_tolerant`.
+        init_bias: size of the class bias, read only with `negative_tolerant`.
         loss_weight: constant factor of the whole loss.
         negative_tolerant: add the negative-tolerant regularisation of the distribution-balanced
             loss in its paper form (CB-NTR).
-        reduction: ``mean`` over known entries, ``per_image``, ``sum`` or ``none``.
+        reduction: `mean` over known entries, `per_image`, `sum` or `none`.
 
     Returns:
-        A scalar, or [B, C] for ``none``; float32, or float64 for float64 logits.
+        A scalar, or [B, C] for `none`; float32, or float64 for float64 logits.
 
     Raises:
         TypeError: if the logits are not floating point.
         ValueError: on a shape mismatch, an unknown mode, reduction or target value, or
-            ``negative_tolerant`` without ``num_train``.
+            `negative_tolerant` without `num_train`.
     """
     logits, present, known = prepare(logits, targets)
     counts = as_counts(class_counts, logits)

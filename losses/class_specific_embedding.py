@@ -2,8 +2,8 @@
 
 It pulls the prompt contexts of the classes in an image towards the embedding of the image's
 caption and pushes those of the other classes away, up to a margin that grows for rare classes.
-``Delta`` [B, C] is the distance between caption b and context c, one minus a cosine, see
-``modeling.captions.token_distance``.
+`Delta` [B, C] is the distance between caption b and context c, one minus a cosine, see
+`modeling.captions.token_distance`.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ EMBEDDING_REDUCTIONS = ("weighted_sum", "mean")
 def effective_counts(class_counts: Counts, mode: str = "raw", eps: float = 1e-6) -> Tensor:
     """Return the counts [C] from which margins and weights are made.
 
-    ``raw`` is n itself, at least 1. The released code instead took a softmax of n
-    (``softmax_freq``) and, in its first version, of N - n (``softmax_negfreq``, the same as a
-    softmax of -n). Both underflow to exact zeros, whose negative powers are infinite; ``eps``
+    `raw` is n itself, at least 1. The released code instead took a softmax of n
+    (`softmax_freq`) and, in its first version, of N - n (`softmax_negfreq`, the same as a
+    softmax of -n). Both underflow to exact zeros, whose negative powers are infinite; `eps`
     replaces them.
 
     Args:
         class_counts: [C] training images per class.
-        mode: ``raw``, ``softmax_freq`` or ``softmax_negfreq``.
+        mode: `raw`, `softmax_freq` or `softmax_negfreq`.
         eps: smallest value of the softmax modes.
 
     Raises:
-        ValueError: on an unknown mode or a non-positive ``eps``.
+        ValueError: on an unknown mode or a non-positive `eps`.
     """
     check_choice("mode", mode, COUNT_MODES)
     if eps <= 0.0:
@@ -55,7 +55,7 @@ def class_margins(class_counts: Counts, scale: float = 1.0, power: float = 0.25)
     """Return the margins mu_c = scale * n_c^(-power) [C]: larger for rarer classes.
 
     Args:
-        class_counts: [C] positive counts, see ``effective_counts``.
+        class_counts: [C] positive counts, see `effective_counts`.
         scale: margin of a class with one image.
         power: 1/4 after LDAM (Cao et al., NeurIPS 2019).
     """
@@ -66,7 +66,7 @@ def class_weights(class_counts: Counts, gamma: float = 1.0) -> Tensor:
     """Return the weights omega_c = n_c^(-gamma) / sum_j n_j^(-gamma) [C], which sum to 1.
 
     Args:
-        class_counts: [C] positive counts, see ``effective_counts``.
+        class_counts: [C] positive counts, see `effective_counts`.
         gamma: 0 weights all classes equally.
     """
     # A softmax of logarithms: powers of small counts would overflow before the division.
@@ -84,26 +84,26 @@ def class_specific_embedding_loss(
 ) -> Tensor:
     """Return the class-specific embedding loss.
 
-    - ``hinge``: Delta where present, max(0, mu_c - Delta) where absent (hinge embedding).
-    - ``inverted``: max(0, mu_c - Delta) where present, max(0, mu_c + Delta) where absent. This is
+    - `hinge`: Delta where present, max(0, mu_c - Delta) where absent (hinge embedding).
+    - `inverted`: max(0, mu_c - Delta) where present, max(0, mu_c + Delta) where absent. This is
       what the released code computes: it pulls *absent* classes to the caption, and its present
       classes have no gradient once Delta exceeds the margin.
 
     Args:
-        distance: [B, C], see ``modeling.captions.token_distance.aligned_distance``.
+        distance: [B, C], see `modeling.captions.token_distance.aligned_distance`.
         targets: [B, C] of 1, 0 or -1 (unknown, left out).
-        margins: [C], see ``class_margins``.
-        weights: [C], see ``class_weights``.
-        sign: ``hinge`` or ``inverted``.
-        reduction: ``weighted_sum`` sums over classes and averages over the images that have a
-            known entry; ``mean`` averages the weighted entries over all known ones, which is C
+        margins: [C], see `class_margins`.
+        weights: [C], see `class_weights`.
+        sign: `hinge` or `inverted`.
+        reduction: `weighted_sum` sums over classes and averages over the images that have a
+            known entry; `mean` averages the weighted entries over all known ones, which is C
             times smaller.
 
     Returns:
         A scalar; 0 with zero gradient where nothing is known.
 
     Raises:
-        TypeError: if ``distance`` is not floating point.
+        TypeError: if `distance` is not floating point.
         ValueError: on a shape mismatch, or an unknown sign, reduction or target value.
     """
     check_choice("sign", sign, SIGNS)

@@ -3,15 +3,15 @@
 Three parts, each with its own switch: re-balanced weights, negative-tolerant regularisation and a
 focal factor. Three variants are in use and differ in value and gradient:
 
-- ``paper``: class bias -kappa log(N/n - 1), as printed.
-- ``official``: the authors' code, which divides that bias by ``neg_scale`` as well.
-- ``lmpt``: the official bias, but the cross-entropy is averaged over the batch before the focal
+- `paper`: class bias -kappa log(N/n - 1), as printed.
+- `official`: the authors' code, which divides that bias by `neg_scale` as well.
+- `lmpt`: the official bias, but the cross-entropy is averaged over the batch before the focal
   factor, so that L = balance (1 - exp(-mean BCE))^gamma mean(r BCE): one factor for all entries.
-  It is a scalar by construction. When most entries are saturated it comes close to ``official``.
+  It is a scalar by construction. When most entries are saturated it comes close to `official`.
 
-Absent entries are divided by ``neg_scale`` with and without the weights. BalancedLossNLP divides
-the weights instead; its NTR-Focal has none, so its absent entries weigh ``neg_scale`` times more
-than the equation says, and than those of ``ntr_focal`` here (see ``tolerate_negatives``).
+Absent entries are divided by `neg_scale` with and without the weights. BalancedLossNLP divides
+the weights instead; its NTR-Focal has none, so its absent entries weigh `neg_scale` times more
+than the equation says, and than those of `ntr_focal` here (see `tolerate_negatives`).
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ def class_bias(
     Args:
         class_counts: [C] training images per class.
         num_train: N, the number of training images (not of batches).
-        kappa: size of the bias, ``init_bias`` of the loss.
-        divisor: 1 in the paper; the official code divides by ``neg_scale``.
+        kappa: size of the bias, `init_bias` of the loss.
+        divisor: 1 in the paper; the official code divides by `neg_scale`.
 
     Raises:
-        ValueError: if ``num_train`` is below 2 or, seen on the CPU only, below a count.
+        ValueError: if `num_train` is below 2 or, seen on the CPU only, below a count.
     """
     counts = to_compute_dtype(torch.as_tensor(class_counts))
     check_num_train(counts, num_train)
@@ -90,7 +90,7 @@ def class_bias(
 
 
 def check_num_train(class_counts: Tensor, num_train: int) -> None:
-    """Raise ``ValueError`` if ``num_train`` is below 2 or, on the CPU, below a count."""
+    """Raise `ValueError` if `num_train` is below 2 or, on the CPU, below a count."""
     if num_train < 2:
         raise ValueError(f"num_train must be at least 2, got {num_train}.")
     if class_counts.device.type == "cpu" and class_counts.max() > num_train:
@@ -142,24 +142,24 @@ def distribution_balanced_loss(
         targets: [B, C] of 1, 0 or -1 (unknown: left out, absent for the weights).
         class_counts: [C] training images per class.
         num_train: number of training images.
-        variant: ``official``, ``paper`` or ``lmpt``, see the top of this file.
-        alpha: lift of the weights, see ``rebalance_weights``.
+        variant: `official`, `paper` or `lmpt`, see the top of this file.
+        alpha: lift of the weights, see `rebalance_weights`.
         beta: steepness of the weights.
         mu: centre of the weights.
-        neg_scale: scale of absent entries, see ``tolerate_negatives``.
+        neg_scale: scale of absent entries, see `tolerate_negatives`.
         init_bias: size of the class bias, kappa in the paper.
         focal_gamma: focusing exponent.
         balance: constant factor that comes with the focal part.
         rebalance: use the re-balancing weights.
         negative_tolerant: use the class bias and the scale of absent entries.
-        focal: use the focal factor and ``balance``.
+        focal: use the focal factor and `balance`.
         loss_weight: constant factor of the whole loss.
-        reduction: ``mean`` over known entries, ``per_image``, ``sum``, or ``none`` for the [B, C]
-            entries; ``lmpt`` with its focal part is a ``mean``.
+        reduction: `mean` over known entries, `per_image`, `sum`, or `none` for the [B, C]
+            entries; `lmpt` with its focal part is a `mean`.
 
     Raises:
         TypeError: if the logits are not floating point.
-        ValueError: on a wrong shape, variant, reduction, target or ``num_train``.
+        ValueError: on a wrong shape, variant, reduction, target or `num_train`.
     """
     _check_variant(variant, focal, reduction)
     logits, present, known = prepare(logits, targets)

@@ -18,10 +18,10 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean
     Args:
         logits: [B, C] scores before the sigmoid.
         targets: [B, C] of 1, 0 or -1 (unknown, left out).
-        reduction: ``mean`` over known entries, ``per_image``, ``sum`` or ``none``.
+        reduction: `mean` over known entries, `per_image`, `sum` or `none`.
 
     Returns:
-        A scalar, or [B, C] for ``none``; float32, or float64 for float64 logits.
+        A scalar, or [B, C] for `none`; float32, or float64 for float64 logits.
 
     Raises:
         TypeError: if the logits are not floating point.
@@ -34,7 +34,7 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean
 def focal_modulation(answers: Tensor, gamma: float) -> Tensor:
     """Return (1 - p_t)^gamma for the logits of the true answers, of any shape.
 
-    The power is taken in log space: a plain ``pow`` has an infinite slope where p_t rounds to 1
+    The power is taken in log space: a plain `pow` has an infinite slope where p_t rounds to 1
     and gamma is below 1, which turns the gradient into NaN.
     """
     return torch.exp(-gamma * softplus(answers))
@@ -54,10 +54,10 @@ def focal_loss(
         targets: [B, C] of 1, 0 or -1 (unknown, left out).
         alpha: weight of present entries; absent ones get 1 - alpha.
         gamma: focusing exponent; 0 gives weighted cross-entropy.
-        reduction: ``mean`` over known entries, ``per_image``, ``sum`` or ``none``.
+        reduction: `mean` over known entries, `per_image`, `sum` or `none`.
 
     Returns:
-        A scalar, or [B, C] for ``none``; float32, or float64 for float64 logits.
+        A scalar, or [B, C] for `none`; float32, or float64 for float64 logits.
 
     Raises:
         TypeError: if the logits are not floating point.

@@ -20,11 +20,11 @@ def ranking_loss(
         logits: [B, C] scores; one buffer of B x C x C values is allocated.
         targets: [B, C] of 1, 0 or -1 (unknown, in no pair).
         margin: distance a present class should keep above an absent one, in units of the logits.
-        reduction: ``mean`` over the images that have a known entry, ``sum`` over images, or
-            ``none`` ([B], one value per image).
+        reduction: `mean` over the images that have a known entry, `sum` over images, or
+            `none` ([B], one value per image).
 
     Returns:
-        A scalar, or [B] for ``none``; float32, or float64 for float64 logits.
+        A scalar, or [B] for `none`; float32, or float64 for float64 logits.
 
     Raises:
         TypeError: if the logits are not floating point.

@@ -16,11 +16,11 @@ def softmax_cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mea
     Args:
         logits: [B, C] scores.
         targets: [B, C] of 1, 0 or -1 (unknown, out of the competition).
-        reduction: ``mean`` over the images with a present class, ``sum`` over images, or ``none``
+        reduction: `mean` over the images with a present class, `sum` over images, or `none`
             ([B], 0 for an image without one).
 
     Returns:
-        A scalar, or [B] for ``none``; float32, or float64 for float64 logits.
+        A scalar, or [B] for `none`; float32, or float64 for float64 logits.
 
     Raises:
         TypeError: if the logits are not floating point.

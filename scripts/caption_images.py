@@ -39,14 +39,14 @@ class TransformersCaptioner:
     """A captioning model of transformers.
 
     Args:
-        model: Name on the hub, or a folder written by `save_pretrained`.
-        max_tokens: Longest caption in tokens.
-        beams: Beams of the search; 1 is greedy, more are slower and usually better.
+        model: name on the hub, or a folder written by `save_pretrained`.
+        max_tokens: longest caption in tokens.
+        beams: beams of the search; 1 is greedy, more are slower and usually better.
 
     Raises:
         ImportError: transformers is not installed.
-        OSError: There is no such model, or it cannot be downloaded.
-        ValueError: The model is none that captions images.
+        OSError: there is no such model, or it cannot be downloaded.
+        ValueError: the model is none that captions images.
     """
 
     def __init__(self, model: str, max_tokens: int, beams: int) -> None:
@@ -83,8 +83,8 @@ def main(
     """Run the command line.
 
     Args:
-        arguments: Words of the command line; None: those of the process.
-        build: Makes the captioner from --model, --max-tokens and --beams.
+        arguments: words of the command line; None: those of the process.
+        build: makes the captioner from --model, --max-tokens and --beams.
 
     Returns:
         0 if every image of the list has a caption now, otherwise 1.
@@ -121,7 +121,7 @@ def read_paths(path: Path) -> list[str]:
 
     Raises:
         ValueError: A row is not plain UTF-8 text, or there is no row.
-        OSError: The list cannot be read.
+        OSError: the list cannot be read.
     """
     files = _list_files()
     problems = []
@@ -162,11 +162,11 @@ def caption(
     """Append the captions of pictures to a file.
 
     Args:
-        paths: Pictures, relative to `root`.
-        root: Their folder.
-        output: Where the rows go.
-        captioner: Makes the captions of a batch.
-        batch_size: Pictures given to it at once.
+        paths: pictures, relative to `root`.
+        root: their folder.
+        output: where the rows go.
+        captioner: makes the captions of a batch.
+        batch_size: pictures given to it at once.
 
     Returns:
         Path and reason for each picture without a caption.

@@ -42,7 +42,7 @@ class Run:
     """What a run left behind.
 
     Attributes:
-        result: Its results.json.
+        result: its results.json.
         scores: [N, C] of the test images, scaled by those of the training images; fp64.
         targets: [N, C].
         paths: N pictures.
@@ -58,8 +58,8 @@ def load_run(folder: Path) -> Run:
     """Read a run's folder.
 
     Raises:
-        FileNotFoundError: Scores were not saved.
-        ValueError: The result is not a long-tailed evaluation, or all training scores are equal.
+        FileNotFoundError: scores were not saved.
+        ValueError: the result is not a long-tailed evaluation, or all training scores are equal.
     """
     (result,) = load_results(folder / "results.json")
     if result["score"] not in TO_SCORES or not result["per_class"]:
@@ -77,7 +77,7 @@ def check_alike(first: Run, second: Run) -> None:
     """Refuse runs that were not tested on the same images and classes.
 
     Raises:
-        ValueError: They were not.
+        ValueError: they were not.
     """
     names = [[row["name"] for row in run.result["per_class"]] for run in (first, second)]
     if names[0] != names[1]:

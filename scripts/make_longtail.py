@@ -111,12 +111,12 @@ def report(
     """A table of the classes, most wanted first, and a few lines on the whole.
 
     Args:
-        names: Class names.
-        available: Images of each class in the source, int [C].
-        wanted: Wanted training images of each class, int [C].
-        counts: Images of each class in each list, int [C].
-        targets: Labels of the source, bool [N, C].
-        lists: Indices of the images of each list.
+        names: class names.
+        available: images of each class in the source, int [C].
+        wanted: wanted training images of each class, int [C].
+        counts: images of each class in each list, int [C].
+        targets: labels of the source, bool [N, C].
+        lists: indices of the images of each list.
     """
     train = counts["train.txt"]
     order = np.argsort(-wanted, kind="stable")
@@ -151,10 +151,10 @@ def plot(names: list[str], wanted: np.ndarray, achieved: np.ndarray, path: str |
     """Draw wanted and achieved training counts, most wanted class first; needs matplotlib.
 
     Args:
-        names: Class names.
-        wanted: Wanted images of each class, int [C].
-        achieved: Chosen images of each class, int [C].
-        path: Image to write; its suffix chooses the format (png, pdf, svg).
+        names: class names.
+        wanted: wanted images of each class, int [C].
+        achieved: chosen images of each class, int [C].
+        path: image to write; its suffix chooses the format (png, pdf, svg).
     """
     from matplotlib.figure import Figure  # draws without a display and without global state
 

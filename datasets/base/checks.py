@@ -18,7 +18,7 @@ def check_label_mask(settings: CfgNode) -> None:
         settings: cfg.DATASET.
 
     Raises:
-        ValueError: All labels are known.
+        ValueError: all labels are known.
     """
     if settings.LABEL_MASK and settings.LABEL_PROPORTION == 1:
         raise ValueError("DATASET.LABEL_MASK is given but unused: set DATASET.LABEL_PROPORTION.")
@@ -28,7 +28,7 @@ def overlaps(used: Mapping[str, Sequence[ListEntry]]) -> list[str]:
     """Return a warning for each two splits that have images in common.
 
     Args:
-        used: Images of each split.
+        used: images of each split.
     """
     images = {split: {posixpath.normpath(e.path) for e in rows} for split, rows in used.items()}
     shared = {pair: len(images[pair[0]] & images[pair[1]]) for pair in combinations(images, 2)}

@@ -25,11 +25,11 @@ class Layout:
         """Check that the files that must exist do.
 
         Args:
-            dataset_dir: Where `folder` lies on this machine.
-            dataset: Name of the data set, for the message.
+            dataset_dir: where `folder` lies on this machine.
+            dataset: name of the data set, for the message.
 
         Raises:
-            FileNotFoundError: One does not; the message shows the layout expected.
+            FileNotFoundError: one does not; the message shows the layout expected.
         """
         required = (
             (self.train_list, 'training images, rows "path id id ..."'),

@@ -62,7 +62,7 @@ def group_of(count: int) -> str:
     """Return the group of a class: "head" (>= 100), "medium" (20..99) or "tail" (< 20).
 
     Args:
-        count: Training images of the class.
+        count: training images of the class.
     """
     if count >= HEAD_COUNT:
         return "head"
@@ -78,17 +78,17 @@ class LongTailDataset(DatasetBase):
     their labels those that are known.
 
     Attributes:
-        class_counts: Training images, as used, in which each class is known to be, int64 [C].
+        class_counts: training images, as used, in which each class is known to be, int64 [C].
         groups: "head", "medium" or "tail" of each class, by `class_counts`.
-        captions: Captions of each image in train_x, empty where there are none; None without a
+        captions: captions of each image in train_x, empty where there are none; None without a
             caption file.
-        texts: Sentences to train on in place of the images; None unless DATASET.TEXT_AS_IMAGE.
-        missing: Pictures that are listed but absent, by split ("train", "val", "test").
-        clean_names: Readable wording of class names, set by subclasses: {name in file: name}.
+        texts: sentences to train on in place of the images; None unless DATASET.TEXT_AS_IMAGE.
+        missing: pictures that are listed but absent, by split ("train", "val", "test").
+        clean_names: readable wording of class names, set by subclasses: {name in file: name}.
 
     Args:
-        cfg: Configuration; DATASET.ROOT and the keys of `extend_cfg` are read.
-        layout: Where the files lie.
+        cfg: configuration; DATASET.ROOT and the keys of `extend_cfg` are read.
+        layout: where the files lie.
 
     Raises:
         ValueError: A key has an unknown value, or a file breaks its format (`DataFileError`).

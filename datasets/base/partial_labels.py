@@ -29,8 +29,8 @@ def known_labels(
     Args:
         paths: N paths.
         num_classes: C.
-        proportion: In [0, 1].
-        seed: The run's seed.
+        proportion: in [0, 1].
+        seed: the run's seed.
 
     Returns:
         bool [N, C].
@@ -53,19 +53,19 @@ def shared_known_labels(
     appears whole or not at all. Runs that start together must share a seed, or find the file there.
 
     Args:
-        file: Ends in .npz.
-        listed: Paths of all images that a new file is to cover.
+        file: ends in .npz.
+        listed: paths of all images that a new file is to cover.
         paths: N of them, those asked for.
         num_classes: C.
-        proportion: Probability of a known label; that of the file must be the same.
-        seed: The run's seed; used where the file is to be made.
+        proportion: probability of a known label; that of the file must be the same.
+        seed: the run's seed; used where the file is to be made.
 
     Returns:
         bool [N, C].
 
     Raises:
-        ValueError: The file is not such an archive, or belongs to another set or proportion.
-        OSError: The file cannot be read or written.
+        ValueError: the file is not such an archive, or belongs to another set or proportion.
+        OSError: the file cannot be read or written.
     """
     file = Path(file).expanduser()
     if file.suffix != ".npz":

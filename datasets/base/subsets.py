@@ -17,9 +17,9 @@ def path_draws(paths: Sequence[str], count: int, seed: int, purpose: str) -> np.
 
     Args:
         paths: N paths.
-        count: Numbers per path; a larger count begins with the numbers of a smaller one.
-        seed: The run's seed.
-        purpose: Keeps the draws of different uses apart.
+        count: numbers per path; a larger count begins with the numbers of a smaller one.
+        seed: the run's seed.
+        purpose: keeps the draws of different uses apart.
 
     Returns:
         float64 [N, count].
@@ -43,8 +43,8 @@ def few_shot(paths: Sequence[str], targets: np.ndarray, shots: int, seed: int) -
     Args:
         paths: N paths.
         targets: [N, C], 1 present, 0 absent.
-        shots: Images per class, at least 1.
-        seed: The run's seed.
+        shots: images per class, at least 1.
+        seed: the run's seed.
 
     Returns:
         bool [N], the images chosen.
@@ -81,8 +81,8 @@ def hold_out(paths: Sequence[str], targets: np.ndarray, fraction: float, seed: i
     Args:
         paths: N paths.
         targets: [N, C], 1 present, 0 absent.
-        fraction: Share of the images to hold out, in (0, 1).
-        seed: The run's seed.
+        fraction: share of the images to hold out, in (0, 1).
+        seed: the run's seed.
 
     Returns:
         bool [N], the images held out.

@@ -22,8 +22,8 @@ def read_captions(path: str | Path, prefix: str = "") -> dict[str, list[str]]:
     `.json`: `{"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}`.
 
     Args:
-        path: The file.
-        prefix: Folder put before every path of the file, e.g. "train2017".
+        path: the file.
+        prefix: folder put before every path of the file, e.g. "train2017".
 
     Returns:
         The captions of each path, in the order of the file; every list holds at least one.
@@ -31,7 +31,7 @@ def read_captions(path: str | Path, prefix: str = "") -> dict[str, list[str]]:
     Raises:
         DataFileError: A row has no caption, the json is malformed or refers to an unknown image,
             or the file holds no caption.
-        OSError: The file cannot be read.
+        OSError: the file cannot be read.
     """
     read = _read_json if Path(path).suffix.lower() == ".json" else _read_text
     problems: list[Problem] = []
@@ -49,17 +49,17 @@ def captions_of(images: Sequence[str], path: str | Path, prefix: str = "") -> di
     """Read the captions of given images.
 
     Args:
-        images: Paths of the images, as in their list.
-        path: The file of captions.
-        prefix: See `read_captions`.
+        images: paths of the images, as in their list.
+        path: the file of captions.
+        prefix: see `read_captions`.
 
     Returns:
         The captions of each image, in the order of the file; none for an image without any.
 
     Raises:
-        DataFileError: The file breaks its format.
-        ValueError: No caption belongs to any of the images.
-        OSError: The file cannot be read.
+        DataFileError: the file breaks its format.
+        ValueError: no caption belongs to any of the images.
+        OSError: the file cannot be read.
     """
     captions = read_captions(path, prefix)
     if not any(image in captions for image in images):
@@ -111,10 +111,10 @@ def _records(
     """Return the well-formed records of a section, each with its place; report the others.
 
     Args:
-        content: The decoded json.
-        section: Name of a list of objects.
-        keys: The key of an id (integer or text) and the key of a text.
-        problems: What is malformed is added here.
+        content: the decoded json.
+        section: name of a list of objects.
+        keys: the key of an id (integer or text) and the key of a text.
+        problems: what is malformed is added here.
     """
     records = content.get(section) if isinstance(content, dict) else None
     if not isinstance(records, list):

@@ -30,8 +30,8 @@ def read_class_freq(path: str | Path) -> np.ndarray:
         Training images per class, int64 [C].
 
     Raises:
-        DataFileError: The file is damaged, asks for anything but numbers, or holds no counts.
-        OSError: The file cannot be read.
+        DataFileError: the file is damaged, asks for anything but numbers, or holds no counts.
+        OSError: the file cannot be read.
     """
     content = read_whole(path)
     try:
@@ -57,14 +57,14 @@ def check_class_freq(
     """Compare the published counts with those of a training list.
 
     Args:
-        path: The published file.
-        names: The C class names.
-        counted: Images of each class in the training list, int64 [C].
-        train_list: Name of that list, for the message.
+        path: the published file.
+        names: the C class names.
+        counted: images of each class in the training list, int64 [C].
+        train_list: name of that list, for the message.
 
     Raises:
-        DataFileError: They differ, or the file is refused by `read_class_freq`.
-        OSError: The file cannot be read.
+        DataFileError: they differ, or the file is refused by `read_class_freq`.
+        OSError: the file cannot be read.
     """
     published = read_class_freq(path)
     if len(published) != len(names):

@@ -37,9 +37,9 @@ class Problem(NamedTuple):
     """What is wrong at one place of a file.
 
     Attributes:
-        line: Line number counted from 1; 0 where the whole file is meant.
-        row: The offending text; may be empty.
-        rule: The rule it breaks.
+        line: line number counted from 1; 0 where the whole file is meant.
+        row: the offending text; may be empty.
+        rule: the rule it breaks.
     """
 
     line: int
@@ -59,9 +59,9 @@ class DataFileError(ValueError):
     """A data file breaks its format; the message lists the places.
 
     Args:
-        path: The file.
-        problems: All that is wrong with it, at least one.
-        advice: What to do about it, where the rules do not say so.
+        path: the file.
+        problems: all that is wrong with it, at least one.
+        advice: what to do about it, where the rules do not say so.
     """
 
     def __init__(self, path: str | Path, problems: list[Problem], advice: str = "") -> None:
@@ -81,9 +81,9 @@ class ListEntry(NamedTuple):
     """One image of a list.
 
     Attributes:
-        path: Picture, relative to the folder of the data set.
-        labels: Ids of the classes present, in the order of the file; may be empty.
-        line: Line number in the list, counted from 1.
+        path: picture, relative to the folder of the data set.
+        labels: ids of the classes present, in the order of the file; may be empty.
+        line: line number in the list, counted from 1.
     """
 
     path: str
@@ -97,7 +97,7 @@ def read_labels(path: str | Path) -> list[str]:
     Rows are read from the right, so that "traffic light 9" is class 9, "traffic light".
 
     Args:
-        path: The file.
+        path: the file.
 
     Returns:
         The C names, in the order of their ids.
@@ -105,7 +105,7 @@ def read_labels(path: str | Path) -> list[str]:
     Raises:
         DataFileError: A row lacks a name or an id, an id or a name is repeated (names that differ
             in underscores alone are one), the ids are not exactly 0..C-1, or the file holds no row.
-        OSError: The file cannot be read.
+        OSError: the file cannot be read.
     """
     problems: list[Problem] = []
     rows = list(iter_rows(path, problems))
@@ -139,16 +139,16 @@ def read_list(path: str | Path, num_classes: int) -> list[ListEntry]:
     An image without labels is a row without ids. See `split_path` for paths that hold blanks.
 
     Args:
-        path: The file.
+        path: the file.
         num_classes: C; every id must be in 0..C-1.
 
     Returns:
         The images, in the order of the file.
 
     Raises:
-        DataFileError: An id is not an integer, negative, unknown or repeated in its row, an image
+        DataFileError: an id is not an integer, negative, unknown or repeated in its row, an image
             is repeated, fields are not parted by blanks, or the file holds no row.
-        OSError: The file cannot be read.
+        OSError: the file cannot be read.
     """
     problems: list[Problem] = []
     entries: list[ListEntry] = []
@@ -204,15 +204,15 @@ def iter_rows(path: str | Path, problems: list[Problem]) -> Iterator[tuple[int, 
     """Yield the rows of a text file that are not blank.
 
     Args:
-        path: The file.
-        problems: Rows that are not UTF-8 or hold control characters are added here, not yielded.
+        path: the file.
+        problems: rows that are not UTF-8 or hold control characters are added here, not yielded.
             Once it holds `MAX_PROBLEMS`, whoever found them, no more rows follow.
 
     Yields:
         Line number, counted from 1, and the row without blanks at its ends.
 
     Raises:
-        OSError: The file cannot be read.
+        OSError: the file cannot be read.
     """
     try:
         content = read_whole(path).removeprefix(b"\xef\xbb\xbf")

@@ -48,8 +48,8 @@ class Synonyms:
     """A table of synonyms.
 
     Attributes:
-        of_class: Phrases of each class name, "(noun)" behind those that no noun may follow.
-        no_class: Phrases that name no class and hide those inside them.
+        of_class: phrases of each class name, "(noun)" behind those that no noun may follow.
+        no_class: phrases that name no class and hide those inside them.
     """
 
     of_class: Mapping[str, Sequence[str]]
@@ -76,7 +76,7 @@ class CaptionLabeler:
 
     Args:
         classnames: C names; each names itself.
-        synonyms: More phrases; rows of names that are not among the C are not used.
+        synonyms: more phrases; rows of names that are not among the C are not used.
 
     Raises:
         ValueError: A name or a synonym holds no word.
@@ -137,13 +137,13 @@ def read_synonyms(path: str | Path, classnames: Sequence[str] | None = None) -> 
     are comments.
 
     Args:
-        path: The file.
-        classnames: If given, every row must belong to one of them.
+        path: the file.
+        classnames: if given, every row must belong to one of them.
 
     Raises:
         DataFileError: A row has no colon, no synonym or a synonym without a word, or belongs to no
             class; the file holds no row.
-        OSError: The file cannot be read.
+        OSError: the file cannot be read.
     """
     problems: list[Problem] = []
     names = {normalised_name(name): name for name in classnames or ()}

@@ -56,9 +56,9 @@ class TextCorpus:
     """N labelled sentences.
 
     Attributes:
-        sentences: The N texts.
+        sentences: the N texts.
         labels: float32 [N, C], 1 present, 0 absent, -1 unknown; every row has a class present.
-        notes: What was used and what was left out, for the log.
+        notes: what was used and what was left out, for the log.
     """
 
     sentences: list[str]
@@ -82,12 +82,12 @@ def build_corpus(
 
     Args:
         settings: cfg.DATASET.
-        folder: Folder of the data set.
-        dataset: Its registered name; names its table of synonyms.
+        folder: folder of the data set.
+        dataset: its registered name; names its table of synonyms.
         classnames: C names.
-        captions: Captions of each training image, or None.
-        targets: Labels of the training images [N, C].
-        held_out: Paths of the validation and test images.
+        captions: captions of each training image, or None.
+        targets: labels of the training images [N, C].
+        held_out: paths of the validation and test images.
 
     Raises:
         ValueError: A key has an unusable value, there is no caption, no sentence names a class, or
@@ -126,14 +126,14 @@ def synonyms_of(table: str, classnames: Sequence[str], folder: str = "") -> Syno
     """Read a table of synonyms.
 
     Args:
-        table: One of ours, by the name of its data set, a file, or "" for none. A file must speak
+        table: one of ours, by the name of its data set, a file, or "" for none. A file must speak
             of the given classes only; of ours the rows that fit are used.
         classnames: C names.
-        folder: Folder that the path is relative to.
+        folder: folder that the path is relative to.
 
     Raises:
-        FileNotFoundError: There is neither a table nor a file of that name.
-        DataFileError: The file breaks its format.
+        FileNotFoundError: there is neither a table nor a file of that name.
+        DataFileError: the file breaks its format.
     """
     if not table:
         return None
@@ -252,8 +252,8 @@ def _rarest_first(labels: np.ndarray, limit: int) -> np.ndarray:
     """Return the rows that are among the first `limit` of their rarest class: [N, C] -> [K].
 
     Args:
-        labels: Every row has a class present. Ties go to the first class.
-        limit: Rows kept of each class.
+        labels: every row has a class present. Ties go to the first class.
+        limit: rows kept of each class.
     """
     counts = (labels > 0).sum(axis=0)  # [C]
     rarest = np.where(labels > 0, counts, len(labels) + 1).argmin(axis=1)  # [N]

@@ -55,7 +55,7 @@ def noun_forms(noun: str) -> set[str]:
     Rules guess: an unknown word may get a spelling that no text holds, which does no harm.
 
     Args:
-        noun: One word in lower case.
+        noun: one word in lower case.
     """
     if noun in _ALIKE:
         return {noun}

@@ -20,14 +20,14 @@ def aligned_distance(
         caption_embeddings: [B, P, E] token embeddings of the captions.
         contexts: [C, P, E] prompt vectors; position p meets position p of the caption.
         mask: [B, P] boolean, True where the caption has a token that counts; all by default.
-        reduce: ``mean`` over the valid positions of a caption, or ``sum``.
+        reduce: `mean` over the valid positions of a caption, or `sum`.
 
     Returns:
         [B, C]; float32, or float64 for float64 contexts, also under autocast. A caption without a
         valid position has distance 0.
 
     Raises:
-        ValueError: on a shape mismatch or an unknown ``reduce``.
+        ValueError: on a shape mismatch or an unknown `reduce`.
     """
     if reduce not in ("mean", "sum"):
         raise ValueError(f"reduce must be mean or sum, got {reduce!r}.")
@@ -73,7 +73,7 @@ def pooled_distance(captions: Tensor, contexts: Tensor) -> Tensor:
         contexts: [C, E] pooled contexts or text features.
 
     Returns:
-        [B, C], as ``aligned_distance`` with one position.
+        [B, C], as `aligned_distance` with one position.
 
     Raises:
         ValueError: if the inputs are not two-dimensional or differ in width.
@@ -99,7 +99,7 @@ def constant_distance(
     Class names, full stop, end of text and padding never train, so what they add to the distance
     is known once captions and classes are. Compute the table once, and at each step
 
-    ``aligned_distance(captions[:, trainable], contexts[:, trainable], reduce="sum") + table[rows]``
+    `aligned_distance(captions[:, trainable], contexts[:, trainable], reduce="sum") + table[rows]`
 
     equals the sum over all positions; divide by the number of valid positions for the mean. With
     15 trainable positions of 75 a step touches a fifth of the embeddings.

@@ -36,7 +36,7 @@ def check(source: Source, folder: Path) -> list[Row]:
     """Compare a data set's folder with the published files and counts.
 
     Args:
-        source: What was published.
+        source: what was published.
         folder: ROOT/voc or ROOT/coco.
 
     Returns:

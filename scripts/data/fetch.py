@@ -35,12 +35,12 @@ class Preparation:
     """One run over the files of a data set.
 
     Attributes:
-        failures: What could not be fetched so far.
+        failures: what could not be fetched so far.
 
     Args:
-        source: What is published.
-        folder: Where it goes, ROOT/voc or ROOT/coco; made if absent.
-        everything: Whole archives rather than what the lists name.
+        source: what is published.
+        folder: where it goes, ROOT/voc or ROOT/coco; made if absent.
+        everything: whole archives rather than what the lists name.
     """
 
     def __init__(self, source: Source, folder: Path, everything: bool = False) -> None:
@@ -54,7 +54,7 @@ class Preparation:
 
         Raises:
             ValueError: A file came with another checksum, or an archive is damaged.
-            OSError: The disk is full or cannot be written.
+            OSError: the disk is full or cannot be written.
         """
         self.downloads.mkdir(parents=True, exist_ok=True)
         for name, file in self.source.files.items():

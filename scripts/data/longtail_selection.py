@@ -19,10 +19,10 @@ def wanted_counts(
     """Counts that fall from `head` to `tail` over the classes, most frequent first.
 
     Args:
-        available: Images of each class, int [C].
-        head: Count of the most frequent class.
-        tail: Count of the rarest class, from 1 to `head`.
-        least: No class shall have fewer.
+        available: images of each class, int [C].
+        head: count of the most frequent class.
+        tail: count of the rarest class, from 1 to `head`.
+        least: no class shall have fewer.
         profile: "exponential" falls by the same factor from class to class; "pareto" is the power
             law of the rank, which falls steeply at first and then has a long flat tail.
 
@@ -52,10 +52,10 @@ def select(
     and removed as long as that helps.
 
     Args:
-        targets: Multi-hot labels, bool [N, C].
-        wanted: Wanted images of each class, int [C], at most those available.
-        floors: Images of each class that must be chosen, int [C], at most `wanted`.
-        rng: Draws the order in which equally good images are taken.
+        targets: multi-hot labels, bool [N, C].
+        wanted: wanted images of each class, int [C], at most those available.
+        floors: images of each class that must be chosen, int [C], at most `wanted`.
+        rng: draws the order in which equally good images are taken.
 
     Returns:
         Indices of the chosen images in ascending order, int64 [K].

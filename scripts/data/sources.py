@@ -44,9 +44,9 @@ class Archive:
     """A tar or zip whose members lie at paths relative to the data set's folder.
 
     Attributes:
-        file: Where it is published.
-        pictures: Folder of its pictures; those that the lists name are unpacked. "": none.
-        keeps: Other members to unpack, files or folders.
+        file: where it is published.
+        pictures: folder of its pictures; those that the lists name are unpacked. "": none.
+        keeps: other members to unpack, files or folders.
         singles: URL of the folder with the same pictures one by one; "": there is none.
     """
 

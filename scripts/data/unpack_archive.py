@@ -60,17 +60,17 @@ def unpack(archive: Path, folder: Path, wanted: Callable[[str], bool]) -> int:
 
     Args:
         archive: A regular file: a tar, by itself or in gzip or bzip2, or a zip.
-        folder: Where its members go, at their own relative paths.
-        wanted: Called with the path of each file in the archive.
+        folder: where its members go, at their own relative paths.
+        wanted: called with the path of each file in the archive.
 
     Returns:
         The number of files written.
 
     Raises:
-        ArchiveError: The archive or a wanted member is damaged, or holds more than `MAX_FILES`; a
+        ArchiveError: the archive or a wanted member is damaged, or holds more than `MAX_FILES`; a
             member's path leads out of the folder, or there is too little room for the members; in
             these cases nothing is written.
-        OSError: The archive cannot be read or is no regular file, or a file cannot be written.
+        OSError: the archive cannot be read or is no regular file, or a file cannot be written.
     """
     written = 0
     try:

@@ -22,15 +22,15 @@ def entries_from_annotations(folder: Path, names: list[str]) -> list[ListEntry]:
     """Read the classes of every VOC 2007 test image from its annotation file.
 
     Args:
-        folder: The data set's folder, which holds VOCdevkit/VOC2007.
-        names: The C class names, in the order of their ids.
+        folder: the data set's folder, which holds VOCdevkit/VOC2007.
+        names: the C class names, in the order of their ids.
 
     Returns:
         One entry per image of ImageSets/Main/test.txt, or, where that is absent, per annotation
         file. Labels are in the order in which the classes first appear in the file.
 
     Raises:
-        FileNotFoundError: There is no annotation file, or one of a test image is absent.
+        FileNotFoundError: there is no annotation file, or one of a test image is absent.
         DataFileError: A file is no annotation, or names an unknown class.
     """
     base = folder / YEAR_FOLDER

@@ -90,7 +90,7 @@ class TrainingData:
         texts: the captions that are trained on in place of images, or None.
         train_loader: batches of the sampler's epoch, as are the others; None before
             `build_loaders`.
-        val_loader: None without validation images.
+        val_loader: none without validation images.
         test_loader: the test images.
         plain_train_loader: the training images, each once, without augmentation.
     """

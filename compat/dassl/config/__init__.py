@@ -16,8 +16,8 @@ def clean_cfg(cfg: CfgNode, trainer: str) -> None:
     """Drop the nodes of all other trainers, so that a printed config shows what matters.
 
     Args:
-        cfg: Config, changed in place.
-        trainer: Registry name; the node `TRAINER.<NAME IN CAPITALS>` is kept.
+        cfg: config, changed in place.
+        trainer: registry name; the node `TRAINER.<NAME IN CAPITALS>` is kept.
     """
     for key in set(cfg.TRAINER) - {"NAME", trainer.upper()}:
         cfg.TRAINER.pop(key)

@@ -23,11 +23,11 @@ class DatasetWrapper(Dataset):
     """Items of a data set as dicts with the keys `img`, `label`, `domain`, `impath`, `index`.
 
     Args:
-        cfg: Config.
-        data_source: Items.
-        transform: Applied to the image. Of a list, the results are `img`, `img2`, `img3`, ...
+        cfg: config.
+        data_source: items.
+        transform: applied to the image. Of a list, the results are `img`, `img2`, `img3`, ...
             None: `img` is the PIL image.
-        is_train: With K_TRANSFORMS > 1, make `img` a list of that many augmented images.
+        is_train: with K_TRANSFORMS > 1, make `img` a list of that many augmented images.
 
     With RETURN_IMG0, `img0` is the image resized and normalised only.
     """
@@ -99,18 +99,18 @@ def build_data_loader(
     In training a last, smaller batch is dropped unless it is the only one.
 
     Args:
-        cfg: Config.
-        sampler_type: Name of a sampler.
-        data_source: Items.
-        batch_size: Items per batch.
-        n_domain: Domains per batch, for RandomDomainSampler.
-        n_ins: Items per class, for RandomClassSampler.
-        tfm: Transform or list of transforms.
-        is_train: Training or evaluation.
-        dataset_wrapper: Used instead of `DatasetWrapper`, with the same arguments.
+        cfg: config.
+        sampler_type: name of a sampler.
+        data_source: items.
+        batch_size: items per batch.
+        n_domain: domains per batch, for RandomDomainSampler.
+        n_ins: items per class, for RandomClassSampler.
+        tfm: transform or list of transforms.
+        is_train: training or evaluation.
+        dataset_wrapper: used instead of `DatasetWrapper`, with the same arguments.
 
     Raises:
-        ValueError: There are no items.
+        ValueError: there are no items.
     """
     if not data_source:
         raise ValueError(f"The {'training' if is_train else 'evaluation'} split is empty")
@@ -137,17 +137,17 @@ class DataManager:
     """Data set and loaders of a config.
 
     Args:
-        cfg: Config.
-        custom_tfm_train: Used instead of the transform of the config.
-        custom_tfm_test: The same for validation and test.
-        dataset_wrapper: Used instead of `DatasetWrapper` for all splits.
+        cfg: config.
+        custom_tfm_train: used instead of the transform of the config.
+        custom_tfm_test: the same for validation and test.
+        dataset_wrapper: used instead of `DatasetWrapper` for all splits.
 
     Attributes:
-        dataset: The data set.
-        train_loader_x: Labelled training batches.
-        train_loader_u: Unlabelled ones, or None.
-        val_loader: Validation batches, or None.
-        test_loader: Test batches.
+        dataset: the data set.
+        train_loader_x: labelled training batches.
+        train_loader_u: unlabelled ones, or None.
+        val_loader: validation batches, or None.
+        test_loader: test batches.
     """
 
     def __init__(

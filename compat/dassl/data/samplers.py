@@ -15,9 +15,9 @@ class _DomainSampler(Sampler):
     """Batches with equally many items of several domains; ends when one of them runs short.
 
     Args:
-        data_source: Items with a `domain`.
-        batch_size: Items per batch, divisible by the number of domains.
-        n_domain: Domains per batch; below 1: all.
+        data_source: items with a `domain`.
+        batch_size: items per batch, divisible by the number of domains.
+        n_domain: domains per batch; below 1: all.
     """
 
     def __init__(self, data_source: Sized, batch_size: int, n_domain: int = 0) -> None:
@@ -70,9 +70,9 @@ class RandomClassSampler(Sampler):
     """Each batch has `batch_size // n_ins` classes with `n_ins` items each.
 
     Args:
-        data_source: Items whose `label` is a class index.
-        batch_size: Items per batch.
-        n_ins: Items per class; classes with fewer are drawn with repetition.
+        data_source: items whose `label` is a class index.
+        batch_size: items per batch.
+        n_ins: items per class; classes with fewer are drawn with repetition.
 
     Raises:
         ValueError: A batch is smaller than `n_ins` or wants more classes than there are.
@@ -128,14 +128,14 @@ def build_sampler(
     Args:
         sampler_type: RandomSampler | SequentialSampler | RandomDomainSampler | SeqDomainSampler |
             RandomClassSampler.
-        cfg: Not used; part of Dassl's signature.
-        data_source: Items to sample from.
-        batch_size: Items per batch.
-        n_domain: Domains per batch, for RandomDomainSampler.
-        n_ins: Items per class, for RandomClassSampler.
+        cfg: not used; part of Dassl's signature.
+        data_source: items to sample from.
+        batch_size: items per batch.
+        n_domain: domains per batch, for RandomDomainSampler.
+        n_ins: items per class, for RandomClassSampler.
 
     Raises:
-        ValueError: Unknown name.
+        ValueError: unknown name.
     """
     samplers = {
         "RandomSampler": lambda: RandomSampler(data_source),

@@ -37,14 +37,14 @@ class TrainerBase:
         """Put a model under the trainer's care: modes, updates and checkpoints.
 
         Args:
-            name: Unique; its checkpoints go to a directory of that name.
-            model: Module; usually only the part that is trained.
-            optim: Its optimiser.
-            sched: Its schedule.
+            name: unique; its checkpoints go to a directory of that name.
+            model: module; usually only the part that is trained.
+            optim: its optimiser.
+            sched: its schedule.
 
         Raises:
             AttributeError: `super().__init__()` was not called before.
-            ValueError: The name is taken.
+            ValueError: the name is taken.
         """
         if "_models" not in vars(self):
             raise AttributeError("Cannot assign model before super().__init__() call")
@@ -77,11 +77,11 @@ class TrainerBase:
         """Write one checkpoint per registered model.
 
         Args:
-            epoch: Current epoch, from 0; the file says how many are done.
-            directory: Gets `<registered name>/<file>`.
-            is_best: Also copy it to `model-best.pth.tar`.
-            val_result: Kept in the file.
-            model_name: File name; `model.pth.tar-<epochs done>` by default.
+            epoch: current epoch, from 0; the file says how many are done.
+            directory: gets `<registered name>/<file>`.
+            is_best: also copy it to `model-best.pth.tar`.
+            val_result: kept in the file.
+            model_name: file name; `model.pth.tar-<epochs done>` by default.
         """
         for name in self.get_model_names():
             optim, sched = self._optims[name], self._scheds[name]
@@ -128,11 +128,11 @@ class TrainerBase:
         """Load the weights of all registered models.
 
         Args:
-            directory: Output directory of a run; if empty, nothing is loaded.
-            epoch: Epochs done; None: the best model on the validation set.
+            directory: output directory of a run; if empty, nothing is loaded.
+            epoch: epochs done; None: the best model on the validation set.
 
         Raises:
-            FileNotFoundError: There is no such checkpoint.
+            FileNotFoundError: there is no such checkpoint.
         """
         if not directory:
             print("load_model() is skipped, as no directory with a trained model is given")

@@ -11,9 +11,9 @@ class SimpleNet(nn.Module):
     """Registered backbone, registered head (optional) and a linear classifier.
 
     Args:
-        cfg: Config.
+        cfg: config.
         model_cfg: `cfg.MODEL`.
-        num_classes: Width of the classifier; 0: features are returned.
+        num_classes: width of the classifier; 0: features are returned.
     """
 
     def __init__(

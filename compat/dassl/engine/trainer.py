@@ -36,7 +36,7 @@ class SimpleTrainer(TrainerBase):
     """Everything about a run but the passes over the data.
 
     Args:
-        cfg: Frozen config.
+        cfg: frozen config.
     """
 
     def __init__(self, cfg: CfgNode) -> None:
@@ -189,8 +189,8 @@ class SimpleTrainer(TrainerBase):
         """One epoch of `forward_backward(*batch)`, with the log line and the TensorBoard values.
 
         Args:
-            batches: Arguments of each step.
-            num_batches: How many there are.
+            batches: arguments of each step.
+            num_batches: how many there are.
         """
         self.set_model_mode("train")
         self.num_batches = num_batches

@@ -36,9 +36,9 @@ class Classification(EvaluatorBase):
     """Accuracy, error rate and macro F1 of single-label predictions, in percent.
 
     Args:
-        cfg: Config. `TEST.PER_CLASS_RESULT` adds the accuracy per class, `TEST.COMPUTE_CMAT`
+        cfg: config. `TEST.PER_CLASS_RESULT` adds the accuracy per class, `TEST.COMPUTE_CMAT`
             writes the confusion matrix to `OUTPUT_DIR/cmat.pt`.
-        lab2cname: Label to class name.
+        lab2cname: label to class name.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Classification(EvaluatorBase):
         """Take scores [B, C] and labels [B].
 
         Raises:
-            ValueError: The targets are not class indices.
+            ValueError: the targets are not class indices.
         """
         if gt.dim() != 1:
             raise ValueError(

@@ -13,9 +13,9 @@ def compute_accuracy(
     """Share of items whose class is among the k with the highest scores.
 
     Args:
-        output: Scores [B, C], or a sequence whose first element they are.
-        target: Class indices [B].
-        topk: Values of k.
+        output: scores [B, C], or a sequence whose first element they are.
+        target: class indices [B].
+        topk: values of k.
 
     Returns:
         One tensor [1] per k, in percent.

@@ -10,12 +10,12 @@ def compute_distance_matrix(input1: Tensor, input2: Tensor, metric: str = "eucli
     """All distances [N1, N2] between the rows of [N1, D] and [N2, D].
 
     Args:
-        input1: Matrix [N1, D].
-        input2: Matrix [N2, D].
+        input1: matrix [N1, D].
+        input2: matrix [N2, D].
         metric: euclidean (squared) | cosine.
 
     Raises:
-        ValueError: Unknown metric, or the shapes do not suit.
+        ValueError: unknown metric, or the shapes do not suit.
     """
     if input1.dim() != 2 or input2.dim() != 2 or input1.shape[1] != input2.shape[1]:
         raise ValueError(

@@ -17,10 +17,10 @@ class _WarmupScheduler(LRScheduler):
     """Sets its own rates for `warmup_epoch` epochs, then lets `successor` take over.
 
     Args:
-        optimizer: Optimiser.
-        successor: Schedule that starts when the warm-up is over.
-        warmup_epoch: Epochs of warm-up.
-        last_epoch: Epochs done; -1 at the start.
+        optimizer: optimiser.
+        successor: schedule that starts when the warm-up is over.
+        warmup_epoch: epochs of warm-up.
+        last_epoch: epochs done; -1 at the start.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ def build_lr_scheduler(optimizer: Optimizer, optim_cfg: CfgNode) -> LRScheduler:
     not reach 0, as in the published results.
 
     Raises:
-        ValueError: Unknown LR_SCHEDULER or WARMUP_TYPE.
+        ValueError: unknown LR_SCHEDULER or WARMUP_TYPE.
         TypeError: STEPSIZE does not suit the schedule.
     """
     scheduler = _build_plain(optimizer, optim_cfg)

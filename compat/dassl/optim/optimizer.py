@@ -18,13 +18,13 @@ def build_optimizer(
     """The optimiser called `optim_cfg.NAME`.
 
     Args:
-        model: Module, all of whose parameters are optimised, or parameters (groups).
+        model: module, all of whose parameters are optimised, or parameters (groups).
         optim_cfg: `cfg.OPTIM`. With STAGED_LR the direct children of the module that are not in
             NEW_LAYERS learn at LR * BASE_LR_MULT.
-        param_groups: Optimised instead of `model`.
+        param_groups: optimised instead of `model`.
 
     Raises:
-        ValueError: Unknown name.
+        ValueError: unknown name.
         TypeError: STAGED_LR with something else than a module.
     """
     builders = _builders(optim_cfg)

@@ -17,7 +17,7 @@ class Logger:
     What else is asked of it (`isatty`, `fileno`, `encoding`, ...) the terminal answers.
 
     Args:
-        fpath: Log file, overwritten; None for no file.
+        fpath: log file, overwritten; None for no file.
     """
 
     def __init__(self, fpath: str | None = None) -> None:

@@ -11,7 +11,7 @@ class AverageMeter:
     """Last value and average of a series of numbers.
 
     Args:
-        ema: Average exponentially (a tenth of each new value), starting from 0.
+        ema: average exponentially (a tenth of each new value), starting from 0.
     """
 
     def __init__(self, ema: bool = False) -> None:
@@ -34,7 +34,7 @@ class MetricMeter:
     """One `AverageMeter` per name; its `str` is `loss 1.2345 (1.3456) acc ...`.
 
     Args:
-        delimiter: Text between two metrics.
+        delimiter: text between two metrics.
     """
 
     def __init__(self, delimiter: str = " ") -> None:
@@ -45,7 +45,7 @@ class MetricMeter:
         """Add one value per name; None is ignored.
 
         Raises:
-            TypeError: The argument is neither a dict nor None.
+            TypeError: the argument is neither a dict nor None.
         """
         if input_dict is None:
             return

@@ -14,7 +14,7 @@ class Registry:
     """Objects under their own `__name__`.
 
     Args:
-        name: What the objects are, in capitals ("TRAINER"); used in messages.
+        name: what the objects are, in capitals ("TRAINER"); used in messages.
     """
 
     def __init__(self, name: str) -> None:
@@ -25,11 +25,11 @@ class Registry:
         """Add `obj`, or without it return a class decorator that adds the class.
 
         Args:
-            obj: Class or function.
-            force: Replace an object of the same name.
+            obj: class or function.
+            force: replace an object of the same name.
 
         Raises:
-            KeyError: The name is taken and `force` is False.
+            KeyError: the name is taken and `force` is False.
         """
         if obj is not None:
             self._add(obj, force)
@@ -53,7 +53,7 @@ class Registry:
         """The object of that name.
 
         Raises:
-            KeyError: There is none.
+            KeyError: there is none.
         """
         if name not in self._objects:
             raise KeyError(f'Object name "{name}" does not exist in "{self._name}" registry')
@@ -67,7 +67,7 @@ class Registry:
         """Construct the object called `name`, which usually comes from a config.
 
         Raises:
-            ValueError: There is none; the message gives the nearest name.
+            ValueError: there is none; the message gives the nearest name.
         """
         check_availability(name, self.registered_names())
         if verbose:

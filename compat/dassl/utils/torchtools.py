@@ -61,8 +61,8 @@ def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
     """Load the weights that match the model in name and shape; say which do not.
 
     Args:
-        model: Changed in place.
-        weight_path: Checkpoint with a `state_dict`, or a plain state dict.
+        model: changed in place.
+        weight_path: checkpoint with a `state_dict`, or a plain state dict.
     """
     checkpoint = load_checkpoint(weight_path)
     saved = without_module(checkpoint.get("state_dict", checkpoint))
@@ -84,7 +84,7 @@ def count_num_param(
     """Number of scalars in a model, or in parameters or optimiser groups.
 
     Raises:
-        ValueError: Neither is given.
+        ValueError: neither is given.
     """
     if model is not None:
         params = model.parameters()
@@ -108,7 +108,7 @@ def open_specified_layers(model: nn.Module, open_layers: str | list[str]) -> Non
     """Train only some direct children of a model; the others are frozen and in eval mode.
 
     Raises:
-        ValueError: The model has no such child.
+        ValueError: the model has no such child.
     """
     model = model.module if isinstance(model, nn.DataParallel) else model
     open_layers = [open_layers] if isinstance(open_layers, str) else list(open_layers)
@@ -125,12 +125,12 @@ def init_network_weights(model: nn.Module, init_type: str = "normal", gain: floa
     """Initialise the linear, convolution and normalisation layers of a model.
 
     Args:
-        model: Changed in place.
+        model: changed in place.
         init_type: normal | xavier | kaiming | orthogonal, for linear and convolution layers.
-        gain: Standard deviation (normal) or gain (xavier, orthogonal).
+        gain: standard deviation (normal) or gain (xavier, orthogonal).
 
     Raises:
-        ValueError: Unknown `init_type`.
+        ValueError: unknown `init_type`.
     """
     initialisers = {
         "normal": lambda weight: nn.init.normal_(weight, 0.0, gain),

@@ -21,14 +21,14 @@ class Datum:
     """One image of a data set; read-only.
 
     Args:
-        impath: Path of an existing image file.
-        label: Class index, or for multi-label sets a float32 array [C].
-        domain: Domain index.
-        classname: Name of the class.
+        impath: path of an existing image file.
+        label: class index, or for multi-label sets a float32 array [C].
+        domain: domain index.
+        classname: name of the class.
 
     Raises:
         TypeError: `impath` is no str.
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: there is no such file.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class DatasetBase:
     a multi-label set overrides `get_num_classes` and `get_lab2cname`.
 
     Args:
-        train_x: Labelled training items.
-        train_u: Unlabelled training items.
-        val: Validation items.
-        test: Test items.
+        train_x: labelled training items.
+        train_u: unlabelled training items.
+        val: validation items.
+        test: test items.
     """
 
     dataset_dir = ""  # below DATASET.ROOT
@@ -165,9 +165,9 @@ class DatasetBase:
         """Download an archive to `dst` and unpack it beside itself.
 
         Args:
-            url: Address, of Google Drive or any other.
-            dst: Path ending in .zip, .tar or .tar.gz.
-            from_gdrive: Use the package gdown, which must be installed.
+            url: address, of Google Drive or any other.
+            dst: path ending in .zip, .tar or .tar.gz.
+            from_gdrive: use the package gdown, which must be installed.
         """
         folder = os.path.dirname(dst)
         mkdir_if_missing(folder)
@@ -191,9 +191,9 @@ class DatasetBase:
         """Keep at most `num_shots` random items of each class.
 
         Args:
-            data_sources: Lists of items, each sampled on its own.
-            num_shots: Items per class; below 1 returns the input.
-            repeat: Draw with repetition from classes that have fewer.
+            data_sources: lists of items, each sampled on its own.
+            num_shots: items per class; below 1 returns the input.
+            repeat: draw with repetition from classes that have fewer.
 
         Returns:
             One list for one list given, otherwise one per list given.

@@ -37,9 +37,9 @@ class RandomOperations:
     """`n` operations drawn with repetition, each of random strength and applied with chance `p`.
 
     Args:
-        n: Operations per image.
-        ranges: Operation to (weakest, strongest).
-        p: Probability of each operation.
+        n: operations per image.
+        ranges: operation to (weakest, strongest).
+        p: probability of each operation.
     """
 
     def __init__(self, n: int, ranges: dict[str, tuple[float, float]], p: float = 1.0) -> None:
@@ -89,10 +89,10 @@ class Random2DTranslation:
     """With chance `p` resize to 9/8 of the size and crop at random, otherwise just resize.
 
     Args:
-        height: Height in pixels.
-        width: Width in pixels.
-        p: Probability of the crop.
-        interpolation: Of the resizing.
+        height: height in pixels.
+        width: width in pixels.
+        p: probability of the crop.
+        interpolation: of the resizing.
     """
 
     def __init__(
@@ -121,8 +121,8 @@ class Cutout:
     """Squares of zeros at random places, cut off at the border (DeVries and Taylor, 2017).
 
     Args:
-        n_holes: Squares per image.
-        length: Side in pixels.
+        n_holes: squares per image.
+        length: side in pixels.
     """
 
     def __init__(self, n_holes: int = 1, length: int = 16) -> None:
@@ -143,9 +143,9 @@ class GaussianNoise:
     """Adds noise to each value with chance `p`.
 
     Args:
-        mean: Of the noise.
-        std: Of the noise.
-        p: Probability per image.
+        mean: of the noise.
+        std: of the noise.
+        p: probability per image.
     """
 
     def __init__(self, mean: float = 0.0, std: float = 0.15, p: float = 0.5) -> None:
@@ -163,7 +163,7 @@ class InstanceNormalization:
     """Zero mean and unit deviation in each channel of each image.
 
     Args:
-        eps: Added to the deviation.
+        eps: added to the deviation.
     """
 
     def __init__(self, eps: float = 1e-8) -> None:

@@ -79,16 +79,16 @@ def build_transform(
     """Image to tensor, for training or for testing.
 
     Args:
-        cfg: Config; `INPUT` is read.
-        is_train: Augment. Otherwise: resize the shorter side, crop the centre, normalise.
-        choices: Names used instead of `INPUT.TRANSFORMS`.
+        cfg: config; `INPUT` is read.
+        is_train: augment. Otherwise: resize the shorter side, crop the centre, normalise.
+        choices: names used instead of `INPUT.TRANSFORMS`.
 
     Returns:
         PIL image to float tensor [3, H, W]; None with `INPUT.NO_TRANSFORM`.
 
     Raises:
-        ValueError: Unknown name.
-        KeyError: Unknown `INPUT.INTERPOLATION`.
+        ValueError: unknown name.
+        KeyError: unknown `INPUT.INTERPOLATION`.
     """
     if cfg.INPUT.NO_TRANSFORM:
         print("Note: no transform is applied!")
