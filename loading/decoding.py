@@ -1,4 +1,4 @@
-"""Threads that work ahead: pictures are decoded while others are encoded."""
+"""Decoding in threads, ahead of the encoder."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def cores() -> int:
 def ordered_map(
     function: Callable[[Job], Result], jobs: Iterable[Job], threads: int, ahead: int
 ) -> Iterator[Result]:
-    """Results in the order of their jobs, computed by threads.
+    """Map a function over jobs in threads; results come in the order of the jobs.
 
     Args:
         function: one job to its result.
-        jobs: drawn as they are needed, by the calling thread.
+        jobs: taken as they are needed, by the calling thread.
         threads: jobs worked on at once.
         ahead: results that may wait to be used.
     """
@@ -51,21 +51,21 @@ def ordered_map(
 
 
 def decoded(images: ImageDataset, batch_size: int, pin: bool = False) -> Iterator[Tensor]:
-    """Every image once, plain, in list order, decoded by all cores ahead of its use.
+    """Decode every image once, in list order, on all cores ahead of its use.
 
     Threads serve better than processes: Pillow decodes and resizes outside Python's lock, and
     pixels need not be copied from one process to another.
 
     Args:
-        images: with a transform that draws no random numbers.
+        images: with a transform that uses no random numbers.
         batch_size: B.
         pin: whether to put batches into pinned memory, from where a GPU copies without waiting.
 
     Yields:
         Tensors [B, 3, H, W] of the transform's type; the last may be smaller.
     """
-    draws = (Sample(i) for i in range(len(images)))
-    examples = ordered_map(images.__getitem__, draws, cores(), _BATCHES_AHEAD * batch_size)
+    samples = (Sample(i) for i in range(len(images)))
+    examples = ordered_map(images.__getitem__, samples, cores(), _BATCHES_AHEAD * batch_size)
     while batch := [example["img"] for example in islice(examples, batch_size)]:
         joined = torch.stack(batch)  # [B, 3, H, W]
         yield joined.pin_memory() if pin else joined

@@ -1,4 +1,4 @@
-"""From a picture file of any common kind to an upright RGB image, or one clear error."""
+"""Reading picture files: an upright RGB image, or one clear error."""
 
 from __future__ import annotations
 

@@ -83,38 +83,38 @@ class LoaderFactory:
         check_choice("DATALOADER.CACHE", self.cache, CACHES)
 
     def train(
-        self, items: Sequence[Item], transform: Callable[[Any], Tensor], plan: EpochBatchSampler
+        self, items: Sequence[Item], transform: Callable[[Any], Tensor], sampler: EpochBatchSampler
     ) -> Iterable[dict[str, Any]]:
-        """Batches of views under a fixed transform; the plan draws the flips.
+        """Batches of views under a fixed transform; the sampler picks the flips.
 
         Raises:
-            ValueError: features must be cached but cannot be, or the plan draws among more views
+            ValueError: features must be cached but cannot be, or the sampler picks among more views
                 than there are.
         """
-        if plan.views:
+        if sampler.views:
             raise ValueError(
                 "DATALOADER.CACHE_VIEWS is for augmentations with endless outcomes; these "
                 "INPUT.TRANSFORMS have two at most, which are cached anyway. Set it to 0."
             )
         images = ImageDataset(items, self.read, transform)
-        views = ("plain", "mirrored")[: 1 + (plan.flip > 0)]
-        loader = self._fixed(self._kind(), images, plan, "train", views)
+        views = ("plain", "mirrored")[: 1 + (sampler.flip > 0)]
+        loader = self._fixed(self._kind(), images, sampler, "train", views)
         if isinstance(loader, CachedLoader):
             self._trained[id(items), id(transform)] = loader
         return loader
 
     def augmented(
-        self, items: Sequence[Item], transform: Callable[[Any], Tensor], plan: EpochBatchSampler
+        self, items: Sequence[Item], transform: Callable[[Any], Tensor], sampler: EpochBatchSampler
     ) -> Iterable[dict[str, Any]]:
         """Batches under a transform with endless outcomes: encoded in every step.
 
-        Where the plan draws among K views of each image, these are encoded once instead. That
+        Where the sampler picks among K views of each image, these are encoded once instead. That
         changes the method: the same K outcomes of an image are seen again and again.
 
         Raises:
             ValueError: as `train`.
         """
-        kind = self._kind("" if plan.views else "the training transforms have endless outcomes")
+        kind = self._kind("" if sampler.views else "the training transforms have endless outcomes")
         read = self.read
         if kind == "images" and self.workers and get_start_method() != "fork":
             print("Decoding in every step: these worker processes do not share memory.")
@@ -122,13 +122,13 @@ class LoaderFactory:
             read = PreloadedImages(self.read)
         images = ImageDataset(items, read, transform, augmented=True)
         if kind == "features":
-            return self._cached(lambda: self._drawn_features(images, plan.views), plan)
-        if plan.views:
+            return self._cached(lambda: self._random_view_features(images, sampler.views), sampler)
+        if sampler.views:
             raise ValueError(
-                f"DATALOADER.CACHE_VIEWS {plan.views} draws among cached features, and none are "
+                f"DATALOADER.CACHE_VIEWS {sampler.views} picks among cached features, and none are "
                 "cached here. Set it to 0."
             )
-        loader = self._decode(images, plan, keep_workers=True)
+        loader = self._decode(images, sampler, keep_workers=True)
         if isinstance(read, PreloadedImages):
             return PreloadingLoader(loader, read, images.paths())
         return loader
@@ -142,14 +142,14 @@ class LoaderFactory:
             ValueError: features must be cached but cannot be.
         """
         kind = self._kind(silent=True)
-        plan = SequentialBatchSampler(
+        sampler = SequentialBatchSampler(
             len(items), _ROWS if kind == "features" else self.encode_batch
         )
         trained = self._trained.get((id(items), id(transform)))
         if trained is not None:  # its first view is the plain one
-            return CachedLoader(lambda: trained.cache, plan)
+            return CachedLoader(lambda: trained.cache, sampler)
         images = ImageDataset(items, self.read, transform)
-        return self._fixed(kind, images, plan, title, ("plain",))
+        return self._fixed(kind, images, sampler, title, ("plain",))
 
     def _kind(self, obstacle: str = "", silent: bool = False) -> str:
         """What to cache, where `obstacle` says why features cannot be."""
@@ -170,7 +170,7 @@ class LoaderFactory:
         self,
         kind: str,
         images: ImageDataset,
-        plan: EpochBatchSampler | SequentialBatchSampler,
+        sampler: EpochBatchSampler | SequentialBatchSampler,
         title: str,
         views: Sequence[str],
     ) -> Iterable[dict[str, Any]]:
@@ -179,20 +179,20 @@ class LoaderFactory:
         pixels = ImageDataset(images.items, self.read, to_pixels)
         if kind == "features":
             return self._cached(
-                lambda: self._fixed_features(images, pixels, finish, title, views), plan
+                lambda: self._fixed_features(images, pixels, finish, title, views), sampler
             )
         if kind == "images":
             room = len(pixels) * pixels[Sample(0)]["img"].nbytes
             if room <= MAX_CACHE_BYTES:
                 batch, device = self.encode_batch, self.device
                 return self._cached(
-                    lambda: ImageCache.build(pixels, finish, batch, device, title), plan
+                    lambda: ImageCache.build(pixels, finish, batch, device, title), sampler
                 )
             print(f"Decoding in every step: {len(pixels):,} {title} images take {gib(room)}.")
-        return self._decode(images, plan, keep_workers=isinstance(plan, EpochBatchSampler))
+        return self._decode(images, sampler, keep_workers=isinstance(sampler, EpochBatchSampler))
 
     def _cached(
-        self, make: Callable[[], Cache], plan: EpochBatchSampler | SequentialBatchSampler
+        self, make: Callable[[], Cache], sampler: EpochBatchSampler | SequentialBatchSampler
     ) -> CachedLoader:
         def timed() -> Cache:
             start = time.perf_counter()
@@ -200,17 +200,17 @@ class LoaderFactory:
             self.seconds += time.perf_counter() - start
             return cache
 
-        return CachedLoader(timed, plan)
+        return CachedLoader(timed, sampler)
 
     def _decode(
         self,
         images: ImageDataset,
-        plan: EpochBatchSampler | SequentialBatchSampler,
+        sampler: EpochBatchSampler | SequentialBatchSampler,
         keep_workers: bool = False,
     ) -> DataLoader:
         return DataLoader(
             images,
-            batch_sampler=plan,
+            batch_sampler=sampler,
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
             persistent_workers=keep_workers and self.workers > 0,
@@ -237,16 +237,16 @@ class LoaderFactory:
 
         return self._features(images, shown, title, len(views), ", ".join(views))
 
-    def _drawn_features(self, images: ImageDataset, views: int) -> FeatureCache:
+    def _random_view_features(self, images: ImageDataset, views: int) -> FeatureCache:
         """Features of K random views of each image."""
-        plan = AllViewsSampler(len(images), self.encode_batch, views)
+        sampler = AllViewsSampler(len(images), self.encode_batch, views)
 
         def shown() -> Iterator[Shown]:
-            for draws, batch in zip(plan, self._decode(images, plan), strict=True):
+            for samples, batch in zip(sampler, self._decode(images, sampler), strict=True):
                 pictures = batch["img"].to(self.device, non_blocking=True)  # [B, 3, H, W]
-                yield draws[0].view, draws[0].index, pictures
+                yield samples[0].view, samples[0].index, pictures
 
-        return self._features(images, shown, "train", views, "drawn by view and place")
+        return self._features(images, shown, "train", views, "sampled by view and place")
 
     def _features(
         self,

@@ -1,4 +1,4 @@
-"""From pictures to batches of views: what is drawn, in which order, decoded or from the cache.
+"""Batch samplers: which images, under which views, in which order.
 
 Everything random about an epoch (its order, its flips, its other augmentations) is a function of
 the seed and the epoch alone. So a resumed run repeats the uninterrupted one, the number of workers
@@ -37,7 +37,7 @@ class Item(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """One training example of one epoch: which image, which view, and the seed of the rest."""
+    """One training example: image index, view, and a seed for everything else random."""
 
     index: int
     view: int = PLAIN
@@ -45,7 +45,7 @@ class Sample:
 
 
 class EpochBatchSampler(Sampler[list[Sample]]):
-    """Batches of draws, a different but repeatable set in each epoch.
+    """Random batches of samples; the same for the same seed and epoch.
 
     The last, smaller batch is kept. Set `epoch` before iterating.
 
@@ -54,7 +54,7 @@ class EpochBatchSampler(Sampler[list[Sample]]):
         batch_size: images a batch.
         seed: the run's seed.
         flip: probability of the flipped view.
-        views: K, how many fixed views of each image an epoch draws among; 0: plain and flipped.
+        views: K, how many fixed views of each image an epoch picks from; 0: plain and flipped.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class EpochBatchSampler(Sampler[list[Sample]]):
         else:
             views = rng.random(self.size) < self.flip
         seeds = rng.integers(0, 2**31, self.size)
-        draws = [Sample(*map(int, row)) for row in zip(order, views, seeds, strict=True)]
+        samples = [Sample(*map(int, row)) for row in zip(order, views, seeds, strict=True)]
         for start in range(0, self.size, self.batch_size):
-            yield draws[start : start + self.batch_size]
+            yield samples[start : start + self.batch_size]
 
     def order(self, rng: np.random.Generator) -> np.ndarray:
-        """Which images an epoch shows: each once."""
+        """Image indices of an epoch: each once, shuffled."""
         return rng.permutation(self.size)
 
 
@@ -114,29 +114,29 @@ class ClassAwareBatchSampler(EpochBatchSampler):
         views: int = 0,
     ) -> None:
         present = np.stack([np.asarray(label) for label in labels]) == 1  # [N, C]
-        self.members = [found for column in present.T if len(found := np.flatnonzero(column))]
+        self.members = [rows for column in present.T if len(rows := np.flatnonzero(column))]
         if not self.members:
             raise ValueError(
                 "TRAINER.SAMPLER class_aware shows the classes in turn, and no training image has "
                 "one. Check the training list, or set it to random."
             )
-        largest = max(len(found) for found in self.members)
+        largest = max(len(rows) for rows in self.members)
         size = max(1, int(self.share * largest * len(self.members)))
         super().__init__(size, batch_size, seed, flip, views)
 
     def order(self, rng: np.random.Generator) -> np.ndarray:
-        """Which images an epoch shows: a class's images all come before any comes again."""
-        queues = [self._endless(found, rng) for found in self.members]
-        shown: list[int] = []
-        while len(shown) < self.size:
+        """Image indices of an epoch: classes in turn, each class's images without repetition."""
+        queues = [self._endless(rows, rng) for rows in self.members]
+        indices: list[int] = []
+        while len(indices) < self.size:
             for c in rng.permutation(len(queues)):
-                shown.extend(next(queues[c]) for _ in range(self.per_visit))
-        return np.array(shown[: self.size])
+                indices.extend(next(queues[c]) for _ in range(self.per_visit))
+        return np.array(indices[: self.size])
 
     @staticmethod
-    def _endless(found: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
+    def _endless(rows: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
         while True:
-            yield from rng.permutation(found)
+            yield from rng.permutation(rows)
 
 
 def make_sampler(
@@ -147,7 +147,7 @@ def make_sampler(
     flip: float,
     views: int = 0,
 ) -> EpochBatchSampler:
-    """The plan that `TRAINER.SAMPLER` names: "random" or "class_aware".
+    """Build the batch sampler that `TRAINER.SAMPLER` names: "random" or "class_aware".
 
     Raises:
         ValueError: another name.
@@ -159,7 +159,7 @@ def make_sampler(
 
 
 class SequentialBatchSampler(Sampler[list[Sample]]):
-    """Every image once, plain, in list order: the plan of an evaluation or a cache."""
+    """Every image once, without augmentation, in list order; for evaluation and caching."""
 
     def __init__(self, size: int, batch_size: int) -> None:
         self.size, self.batch_size = size, batch_size
@@ -173,7 +173,7 @@ class SequentialBatchSampler(Sampler[list[Sample]]):
 
 
 class AllViewsSampler(SequentialBatchSampler):
-    """K random views of every image, all first views first: the plan of a cache of such views.
+    """K random views of every image, all first views first; for caching random views.
 
     A view's seed depends on its number and the image's place alone, so all runs see the same views.
     """
@@ -188,18 +188,18 @@ class AllViewsSampler(SequentialBatchSampler):
     def __iter__(self) -> Iterator[list[Sample]]:
         for view in range(self.views):
             seeds = np.random.default_rng(view).integers(0, 2**31, self.size)
-            for draws in super().__iter__():
-                yield [Sample(draw.index, view, int(seeds[draw.index])) for draw in draws]
+            for samples in super().__iter__():
+                yield [Sample(sample.index, view, int(seeds[sample.index])) for sample in samples]
 
 
 class ImageDataset(Dataset):
-    """Decoded, transformed images of a list of items, as Dassl's batches spell them.
+    """PyTorch data set of decoded, transformed images, with the keys of Dassl's batches.
 
     Args:
         items: what the data set lists.
         read: path to PIL image.
         transform: PIL image to tensor [3, H, W].
-        augmented: whether `transform` draws random numbers; they then come from the draw's seed.
+        augmented: whether `transform` uses random numbers; they then come from the sample's seed.
     """
 
     def __init__(
@@ -222,10 +222,10 @@ class ImageDataset(Dataset):
         """Targets [N, C], or class indices [N], as batches have them."""
         return default_collate([item.label for item in self.items])
 
-    def __getitem__(self, draw: Sample) -> dict[str, Any]:
-        item = self.items[draw.index]
+    def __getitem__(self, sample: Sample) -> dict[str, Any]:
+        item = self.items[sample.index]
         try:
-            image = self._view(self.read(item.impath), draw)
+            image = self._view(self.read(item.impath), sample)
         except PictureError:
             raise
         except Exception as error:
@@ -234,20 +234,20 @@ class ImageDataset(Dataset):
             "img": image,
             "label": item.label,
             "domain": item.domain,
-            "index": draw.index,
-            "sample_seed": draw.seed,
+            "index": sample.index,
+            "sample_seed": sample.seed,
             "impath": item.impath,
         }
 
-    def _view(self, picture: object, draw: Sample) -> Tensor:
+    def _view(self, picture: object, sample: Sample) -> Tensor:
         if not self.augmented:
             image = self.transform(picture)  # [3, H, W]
-            return image.flip(-1) if draw.view == FLIPPED else image
+            return image.flip(-1) if sample.view == FLIPPED else image
         states = random.getstate(), np.random.get_state()
         with torch.random.fork_rng(devices=[]):
-            random.seed(draw.seed)
-            np.random.seed(draw.seed)
-            torch.manual_seed(draw.seed)
+            random.seed(sample.seed)
+            np.random.seed(sample.seed)
+            torch.manual_seed(sample.seed)
             image = self.transform(picture)
         random.setstate(states[0])
         np.random.set_state(states[1])

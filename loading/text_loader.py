@@ -1,4 +1,4 @@
-"""Captions in the place of images: their views are encoded once, or in every step if too large."""
+"""Data loader of captions in place of images: encoded once, or in every step if too many."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from modeling.clip.tokenizer import end_positions, tokenize_captions
 from modeling.encoders.features import Features, join
 
 _CHUNK = 256  # captions a forward pass
-_CACHE_BYTES = 2**30  # of views held on the device
+_CACHE_BYTES = 2**30  # of features held on the device
 
 
 class TextLoader:
-    """Batches of the views of sentences, in the order of a plan.
+    """Data loader of sentence features, in the order of a batch sampler.
 
     The text tower is frozen, so encoding once gives what encoding in every step would give. It is
     done when the first batch is asked for.
@@ -29,9 +29,9 @@ class TextLoader:
         sentences: N texts, cut to the whole words that fit.
         targets: [N, C].
         encode: token ids [B, 77] to `Features`; called without gradients.
-        plan: yields lists of draws; a draw's index is a sentence.
-        device: where cached views lie.
-        limit: views of more bytes are encoded in every step instead.
+        sampler: yields lists of samples; a sample's index is a sentence.
+        device: where cached features are kept.
+        limit: features of more bytes are encoded in every step instead.
     """
 
     def __init__(
@@ -39,22 +39,22 @@ class TextLoader:
         sentences: Sequence[str],
         targets: Tensor,
         encode: Callable[[Tensor], Features],
-        plan: EpochBatchSampler,
+        sampler: EpochBatchSampler,
         device: torch.device,
         limit: int = _CACHE_BYTES,
     ) -> None:
         self.sentences, self.targets = list(sentences), targets
-        self.encode, self.plan, self.device, self.limit = encode, plan, device, limit
+        self.encode, self.sampler, self.device, self.limit = encode, sampler, device, limit
         self.tokens = tokenize_captions(self.sentences)  # [N, 77]
 
     def __len__(self) -> int:
-        return len(self.plan)
+        return len(self.sampler)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         if self.cache is None:
-            yield from map(self._encoded, self.plan)
+            yield from map(self._encoded, self.sampler)
         else:
-            yield from batches(self.cache, self.plan)
+            yield from batches(self.cache, self.sampler)
 
     @cached_property
     def cache(self) -> FeatureCache | None:
@@ -64,21 +64,21 @@ class TextLoader:
         words = 0 if probe.mask is None else int(end_positions(self.tokens).max()) + 1
         size = len(self.tokens) * (4 + 2 * words) * width  # fp32 global, fp16 local features
         if size > self.limit:
-            print(f"Encoding in every step: all texts' views would take {size / 2**30:.1f} GiB.")
+            print(f"Encoding in every step: all texts' features would take {size / 2**30:.1f} GiB.")
             return None
-        # Like lengths together: padding costs as much as words.
+        # Sort by length: padding costs as much compute as words.
         order = end_positions(self.tokens).argsort()
         parts = tqdm(order.split(_CHUNK), desc="Encode texts", leave=False)
-        views = join([self.encode(self.tokens[part]) for part in parts])
-        views = views[order.argsort().to(self.device)]
-        return FeatureCache([views], self.targets.to(self.device), self.sentences)
+        features = join([self.encode(self.tokens[part]) for part in parts])
+        features = features[order.argsort().to(self.device)]
+        return FeatureCache([features], self.targets.to(self.device), self.sentences)
 
-    def _encoded(self, draws: Sequence[Sample]) -> dict[str, Any]:
-        index = torch.tensor([draw.index for draw in draws])
+    def _encoded(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        index = torch.tensor([sample.index for sample in samples])
         return {
             "features": self.encode(self.tokens[index]),
             "label": self.targets[index],
             "index": index,
-            "sample_seed": torch.tensor([draw.seed for draw in draws]),
-            "impath": [self.sentences[draw.index] for draw in draws],
+            "sample_seed": torch.tensor([sample.seed for sample in samples]),
+            "impath": [self.sentences[sample.index] for sample in samples],
         }

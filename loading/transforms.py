@@ -1,4 +1,4 @@
-"""Preprocessing of pictures: a fixed part for every use, and augmentations for training.
+"""Image transforms: deterministic preprocessing, and augmentations for training.
 
 The augmentations are called by Dassl's names and follow each other in Dassl's order, whatever the
 order in the config: geometry, flip, RandAugment, colours, then on tensors cutout, normalisation.

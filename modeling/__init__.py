@@ -1,1 +1,1 @@
-"""The parts that methods are made of: CLIP, prompts, encoders, views and their cache."""
+"""The parts that methods are made of: CLIP, encoders, prompts, captions and heads."""

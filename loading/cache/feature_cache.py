@@ -1,4 +1,4 @@
-"""Features of the frozen image tower, computed once for every view that training can draw."""
+"""Feature cache: encoder outputs of every image under every view, computed once."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from modeling.encoders.features import Features
 
 
 class Cache(Protocol):
-    """What can answer draws with a batch; labels lie on the device that trains."""
+    """Turns samples into a batch without decoding; `labels` are on the training device."""
 
     labels: Tensor
 
     def __len__(self) -> int: ...
 
-    def batch(self, draws: Sequence[Sample], drawn: Tensor) -> dict[str, Any]:
-        """The batch that decoding these draws would give; `drawn` is their `as_index_tensor`."""
+    def batch(self, samples: Sequence[Sample], indices: Tensor) -> dict[str, Any]:
+        """The same batch as decoding would give; `indices` are `as_index_tensor(samples)`."""
 
 
-def as_index_tensor(draws: Sequence[Sample], device: torch.device) -> Tensor:
-    """Index, view and seed of draws on a device: int64 [3, B]."""
-    rows = [(draw.index, draw.view, draw.seed) for draw in draws]
+def as_index_tensor(samples: Sequence[Sample], device: torch.device) -> Tensor:
+    """Index, view and seed of B samples as one tensor on a device: int64 [3, B]."""
+    rows = [(sample.index, sample.view, sample.seed) for sample in samples]
     return torch.tensor(rows).t().to(device, non_blocking=True)  # [3, B]
 
 
@@ -53,34 +53,38 @@ class FeatureCache:
     def __len__(self) -> int:
         return self.views.global_features.shape[1]
 
-    def batch(self, draws: Sequence[Sample], drawn: Tensor) -> dict[str, Any]:
-        """The batch that decoding and encoding these draws would lead to; features in fp32.
+    def batch(self, samples: Sequence[Sample], indices: Tensor) -> dict[str, Any]:
+        """The same batch as decoding and encoding would give; features in fp32.
 
         Args:
-            draws: of B examples.
-            drawn: the same, `as_index_tensor` on the device that trains.
+            samples: of B examples.
+            indices: the same, `as_index_tensor` on the device that trains.
         """
-        local_features = self._pick(self.views.local_features, draws, drawn)
-        index, _, seed = drawn
+        local_features = self._pick(self.views.local_features, samples, indices)
+        index, _, seed = indices
         return {
             "features": Features(
-                self._pick(self.views.global_features, draws, drawn),
+                self._pick(self.views.global_features, samples, indices),
                 None if local_features is None else local_features.float(),
-                self._pick(self.views.mask, draws, drawn),
+                self._pick(self.views.mask, samples, indices),
             ),
             "label": self.labels[index],
             "index": index,
             "sample_seed": seed,
-            "impath": [self.impaths[draw.index] for draw in draws],
+            "impath": [self.impaths[sample.index] for sample in samples],
         }
 
-    def _pick(self, stack: Tensor | None, draws: Sequence[Sample], drawn: Tensor) -> Tensor | None:
+    def _pick(
+        self, stack: Tensor | None, samples: Sequence[Sample], indices: Tensor
+    ) -> Tensor | None:
         """Rows [B, ...] of a tensor [V, N, ...], on the device that trains."""
         if stack is None:
             return None
-        if stack.device != drawn.device:  # in the CPU's memory, where asking the GPU would wait
-            return self._pick(stack, draws, as_index_tensor(draws, stack.device)).to(drawn.device)
-        index, view, _ = drawn
+        if stack.device != indices.device:  # in the CPU's memory, where asking the GPU would wait
+            return self._pick(stack, samples, as_index_tensor(samples, stack.device)).to(
+                indices.device
+            )
+        index, view, _ = indices
         return stack.flatten(0, 1)[view * len(self) + index]
 
 
@@ -100,17 +104,17 @@ def stack_views(views: Sequence[Features]) -> Features:
 
 
 class CachedLoader:
-    """Iterates batches of a cache in the order of a plan.
+    """Data loader on top of a cache, in the order of a batch sampler.
 
     The cache is made on first use, so that an evaluation never encodes the training images.
 
     Args:
         make: builds the cache.
-        plan: yields lists of draws.
+        sampler: yields lists of samples.
     """
 
-    def __init__(self, make: Callable[[], Cache], plan: Sampler[list[Sample]]) -> None:
-        self._make, self.plan = make, plan
+    def __init__(self, make: Callable[[], Cache], sampler: Sampler[list[Sample]]) -> None:
+        self._make, self.sampler = make, sampler
         self._cache: Cache | None = None
 
     @property
@@ -121,18 +125,18 @@ class CachedLoader:
         return self._cache
 
     def __len__(self) -> int:
-        return len(self.plan)
+        return len(self.sampler)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        yield from batches(self.cache, self.plan)
+        yield from batches(self.cache, self.sampler)
 
 
-def batches(cache: Cache, plan: Sampler[list[Sample]]) -> Iterator[dict[str, Any]]:
-    """An epoch's batches; its draws go to the device at once, so that no batch waits for a copy."""
-    epoch = list(plan)
-    drawn = as_index_tensor(
-        [draw for draws in epoch for draw in draws], cache.labels.device
+def batches(cache: Cache, sampler: Sampler[list[Sample]]) -> Iterator[dict[str, Any]]:
+    """Batches of one epoch; all indices are copied to the device once, so no batch waits."""
+    epoch = list(sampler)
+    indices = as_index_tensor(
+        [sample for samples in epoch for sample in samples], cache.labels.device
     )  # [3, N]
-    parts = drawn.split([len(draws) for draws in epoch], dim=1)
-    for draws, part in zip(epoch, parts, strict=True):
-        yield cache.batch(draws, part)
+    parts = indices.split([len(samples) for samples in epoch], dim=1)
+    for samples, part in zip(epoch, parts, strict=True):
+        yield cache.batch(samples, part)

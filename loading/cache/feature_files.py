@@ -1,4 +1,4 @@
-"""Features on disk: encoded once for all runs, in safetensors files that say what they hold.
+"""Feature files: encoder outputs on disk, shared by all runs, in safetensors format.
 
 A file appears under its name only when it is complete. Until then it is a `.part` beside it, which
 its writer locks: a second run waits and then reads, and the lock of a run that is killed goes with
@@ -51,7 +51,7 @@ class CannotStoreError(Exception):
 
 
 class FeatureFile:
-    """Features of V views of N images under a name that their key is part of.
+    """File of features of V views of N images; its name contains a hash of the cache key.
 
     Args:
         folder: where the file lies.

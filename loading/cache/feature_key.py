@@ -1,4 +1,4 @@
-"""What features depend on, as words: two runs share a file only where all of it agrees."""
+"""Cache key: everything a feature depends on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
 def encoder_key(encoder: nn.Module, precision: str, device: torch.device) -> dict[str, str]:
-    """What tells an encoder from others that might give other features.
+    """Cache key of an encoder: its code, weights, options and precision.
 
     Its weights themselves count, not the file they came from; so do its options (the attributes
     of its modules) and the source files of its classes. Other versions of torch and other kinds of
@@ -45,7 +45,7 @@ def encoder_key(encoder: nn.Module, precision: str, device: torch.device) -> dic
 def pictures_key(
     paths: Sequence[str], read: Callable[..., Any], transform: Callable[..., Any]
 ) -> dict[str, str]:
-    """What tells a list of prepared pictures from others.
+    """Cache key of a list of pictures: the files and their preprocessing.
 
     Args:
         paths: the files, in order. Path, size and time of change stand for a file's content.

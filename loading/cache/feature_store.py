@@ -1,4 +1,4 @@
-"""Where a run gets features from: files of earlier runs, or its own encoding."""
+"""Feature store: looks features up on disk, or encodes and saves them."""
 
 from __future__ import annotations
 

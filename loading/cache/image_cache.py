@@ -1,4 +1,4 @@
-"""Pictures decoded once, for towers that train and for augmentations with endless outcomes."""
+"""Image cache: pictures decoded once, for tuned encoders and for random augmentations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_CACHE_BYTES = 4 * 2**30  # bytes of decoded pictures that are kept
 
 
 class ImageCache:
-    """Resized pictures of N images as bytes, and what is left to do with them.
+    """Resized images [N, 3, H, W] in memory, and the rest of their preprocessing.
 
     Flips and colours are computed on the device; they give what decoding would, to rounding.
 
@@ -74,21 +74,21 @@ class ImageCache:
         print(f"Decoded {len(images):,} {title} images in {seconds:.1f} s")
         return cls(pixels, finish, images.labels().to(device), images.paths())
 
-    def batch(self, draws: Sequence[Sample], drawn: Tensor) -> dict[str, Any]:
-        """The batch that decoding these draws would lead to; see `FeatureCache.batch`."""
-        index, view, seed = drawn
+    def batch(self, samples: Sequence[Sample], indices: Tensor) -> dict[str, Any]:
+        """The same batch as decoding would give; see `FeatureCache.batch`."""
+        index, view, seed = indices
         pixels, flipped = self.pixels[index], (view == FLIPPED)[:, None, None, None]
         return {
             "img": self.finish(torch.where(flipped, pixels.flip(-1), pixels)),  # [B, 3, H, W]
             "label": self.labels[index],
             "index": index,
             "sample_seed": seed,
-            "impath": [self.impaths[draw.index] for draw in draws],
+            "impath": [self.impaths[sample.index] for sample in samples],
         }
 
 
 class PreloadedImages:
-    """Reads pictures, and remembers those it was told to keep.
+    """Reads pictures from memory if they were preloaded, else from their files.
 
     A transform then works on the very picture that reading would give: nothing changes but the
     time. Worker processes that are forked afterwards share the memory.
@@ -111,18 +111,18 @@ class PreloadedImages:
         start = time.perf_counter()
         paths = list(dict.fromkeys(paths))
         with ThreadPoolExecutor(cores()) as pool:
-            room = sum(pool.map(_room, paths))
-            if room > MAX_CACHE_BYTES:
-                print(f"Decoding in every step: {_told(paths, room)}.")
+            num_bytes = sum(pool.map(_num_bytes, paths))
+            if num_bytes > MAX_CACHE_BYTES:
+                print(f"Decoding in every step: {_summary(paths, num_bytes)}.")
                 return
             pictures = pool.map(self._read, paths)
-            shown = tqdm(pictures, "Decode training images", len(paths), leave=False)
-            self._kept = dict(zip(paths, shown, strict=True))
-        print(f"{_told(paths, room)}, decoded in {time.perf_counter() - start:.1f} s")
+            progress = tqdm(pictures, "Decode training images", len(paths), leave=False)
+            self._kept = dict(zip(paths, progress, strict=True))
+        print(f"{_summary(paths, num_bytes)}, decoded in {time.perf_counter() - start:.1f} s")
 
 
 class PreloadingLoader:
-    """Augments pictures in every step that were decoded once, before the first.
+    """Data loader that augments preloaded pictures; they are decoded before the first batch.
 
     Args:
         loader: of a data set that reads through `memory`.
@@ -144,7 +144,7 @@ class PreloadingLoader:
         return iter(self.loader)
 
 
-def _room(path: str) -> int:
+def _num_bytes(path: str) -> int:
     """Bytes that a picture takes in memory, from its header; Pillow pads 3 channels to 4."""
     try:
         with open_picture(path) as picture:
@@ -153,7 +153,7 @@ def _room(path: str) -> int:
         return 0
 
 
-def _told(paths: Sequence[str], room: int) -> str:
+def _summary(paths: Sequence[str], room: int) -> str:
     return f"{len(paths):,} pictures take {gib(room)}"
 
 

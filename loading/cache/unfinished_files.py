@@ -1,4 +1,4 @@
-"""Files that one run writes and others wait for.
+"""File locks: one run writes a file while the others wait for it.
 
 The writer holds a lock on the unfinished file, which goes with it however it ends. Others wait as
 long as it writes; one that writes nothing for `PATIENCE` seconds, as when it was stopped, is named

@@ -1,4 +1,4 @@
-"""How far a caption is from each class's prompt: the Delta of LMPT's embedding loss.
+"""Distance between captions and class prompts: Delta in LMPT's embedding loss.
 
 The paper and the released code differ in what they compare, so that every part is a choice. Token
 embeddings are looked up for a batch at a time; no table of the whole data set is held, except the

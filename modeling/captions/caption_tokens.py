@@ -1,4 +1,4 @@
-"""Which words stand for an image: its captions, cut, picked and completed; or a control."""
+"""Caption tokens of training images: truncation, choice among captions, missing ones."""
 
 from __future__ import annotations
 
@@ -100,19 +100,19 @@ class CaptionTokens:
         self._count, self._first = self._count.to(device), self._first.to(device)
         return self
 
-    def rows(self, index: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+    def rows(self, index: Tensor, sample_seed: Tensor) -> tuple[Tensor, Tensor]:
         """Which text stands for each image of a batch.
 
         Args:
             index: places in the training list [B].
-            draw: the draws' random numbers [B], which pick among several captions.
+            sample_seed: random numbers [B], one for each image, which pick among several captions.
 
         Returns:
             Rows of `tokens` [B], and whether the image has a text at all [B].
         """
         count = self._count[index]
         captioned = count > 0
-        rows = self._first[index] + draw.remainder(count.clamp(min=1))
+        rows = self._first[index] + sample_seed.remainder(count.clamp(min=1))
         return rows.clamp(max=max(len(self.tokens) - 1, 0)), captioned
 
 

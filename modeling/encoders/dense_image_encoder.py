@@ -1,4 +1,4 @@
-"""The frozen image tower, read out region by region."""
+"""CLIP's image encoder with local features: one per region."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an image, or a caption, becomes."""
+"""Encoder output for a batch: one global and optional local features."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Features:
         return len(self.global_features)
 
     def __getitem__(self, rows: Tensor) -> Features:
-        """The views of some rows [K]."""
+        """Features of some rows [K]."""
         local, mask = self.local_features, self.mask
         return Features(
             self.global_features[rows],
@@ -39,7 +39,7 @@ class Features:
 
 
 def join(parts: Sequence[Features]) -> Features:
-    """One batch of several.
+    """Concatenate batches of features.
 
     Args:
         parts: all with local features or all without; likewise masks. Masked ones may differ in R:

@@ -1,4 +1,4 @@
-"""From similarities of regions to one score for each class."""
+"""Region pooling: from similarities of regions to one score per class."""
 
 from __future__ import annotations
 

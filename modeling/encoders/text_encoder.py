@@ -1,4 +1,4 @@
-"""The text tower on prompts that carry trainable contexts."""
+"""CLIP's text encoder for prompts with trainable context tokens."""
 
 from __future__ import annotations
 

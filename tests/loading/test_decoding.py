@@ -30,16 +30,16 @@ def test_results_come_in_order_however_long_they_take():
 
 
 def test_only_so_many_jobs_are_drawn_ahead():
-    drawn = []
+    indices = []
 
     def jobs():
         for i in range(20):
-            drawn.append(i)
+            indices.append(i)
             yield i
 
     results = ordered_map(lambda job: job, jobs(), threads=2, ahead=3)
-    assert next(results) == 0 and len(drawn) == 4
-    assert next(results) == 1 and len(drawn) == 5
+    assert next(results) == 0 and len(indices) == 4
+    assert next(results) == 1 and len(indices) == 5
 
 
 def test_an_error_comes_out_and_ends_the_threads():

@@ -34,18 +34,18 @@ def some_views(count, local=False, mask=False):
 def test_batches_hold_what_the_draws_name(count, local, mask):
     views, labels = some_views(count, local, mask), torch.rand(N, C)
     batch = FeatureCache(views, labels, PATHS).batch(DRAWS, as_index_tensor(DRAWS, CPU))
-    for row, draw in enumerate(DRAWS):  # the slow twin: one by one
-        source = views[draw.view]
+    for row, sample in enumerate(DRAWS):  # the slow twin: one by one
+        source = views[sample.view]
         assert torch.equal(
-            batch["features"].global_features[row], source.global_features[draw.index]
+            batch["features"].global_features[row], source.global_features[sample.index]
         )
         if local:
-            expected = source.local_features[draw.index].float()
+            expected = source.local_features[sample.index].float()
             assert torch.equal(batch["features"].local_features[row], expected)
         if mask:
-            assert torch.equal(batch["features"].mask[row], source.mask[draw.index])
-        assert torch.equal(batch["label"][row], labels[draw.index])
-        assert batch["impath"][row] == PATHS[draw.index]
+            assert torch.equal(batch["features"].mask[row], source.mask[sample.index])
+        assert torch.equal(batch["label"][row], labels[sample.index])
+        assert batch["impath"][row] == PATHS[sample.index]
     assert batch["index"].tolist() == [4, 0, 4, 2] and batch["sample_seed"].tolist() == [
         7,
         8,
@@ -62,8 +62,8 @@ def test_stacked_views_are_taken_as_they_are():
         FeatureCache(given, torch.zeros(N, C), PATHS) for given in (views, stack_views(views))
     )
     assert len(stacked) == N
-    drawn = as_index_tensor(DRAWS, CPU)
-    one, other = (cache.batch(DRAWS, drawn)["features"] for cache in (listed, stacked))
+    indices = as_index_tensor(DRAWS, CPU)
+    one, other = (cache.batch(DRAWS, indices)["features"] for cache in (listed, stacked))
     assert torch.equal(one.global_features, other.global_features)
     assert torch.equal(one.local_features, other.local_features)
 
@@ -77,9 +77,9 @@ def test_a_single_view_is_not_copied():
 
 def test_a_view_that_is_not_there_is_an_error():
     cache = FeatureCache(some_views(1), torch.zeros(N, C), PATHS)
-    draws = [Sample(0, view=1)]
+    samples = [Sample(0, view=1)]
     with pytest.raises(IndexError):
-        cache.batch(draws, as_index_tensor(draws, CPU))
+        cache.batch(samples, as_index_tensor(samples, CPU))
 
 
 class TestCachedLoader:

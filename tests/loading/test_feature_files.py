@@ -28,10 +28,10 @@ CHECKSUMS = ["crc32 of global_features", "crc32 of local_features"]
 def features(local=True, mask=False):
     """Features [V, N, ...], always the same."""
     generator = torch.Generator().manual_seed(3)
-    draw = lambda *shape: F.normalize(torch.randn(shape, generator=generator), dim=-1)  # noqa: E731
+    sample = lambda *shape: F.normalize(torch.randn(shape, generator=generator), dim=-1)  # noqa: E731
     return Features(
-        draw(V, N, D),
-        draw(V, N, R, D) if local else None,
+        sample(V, N, D),
+        sample(V, N, R, D) if local else None,
         torch.rand(V, N, R, generator=generator) < 0.5 if mask else None,
     )
 
@@ -165,11 +165,11 @@ def test_large_local_features_stay_in_the_file(file, monkeypatch):
     other = file.path.with_suffix(".other")
     other.write_bytes(b"a new file under the name leaves the old one be")
     os.replace(other, file.path)
-    draws = [Sample(6, 1), Sample(0, 0), Sample(3, 1)]
+    samples = [Sample(6, 1), Sample(0, 0), Sample(3, 1)]
     batches = [
-        FeatureCache(views, torch.zeros(N, 2), ["x"] * N).batch(draws, as_index_tensor(draws, CPU))[
-            "features"
-        ]
+        FeatureCache(views, torch.zeros(N, 2), ["x"] * N).batch(
+            samples, as_index_tensor(samples, CPU)
+        )["features"]
         for views in (mapped, in_memory)
     ]
     assert same(*batches) and batches[0].local_features.dtype is torch.float32

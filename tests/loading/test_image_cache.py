@@ -39,10 +39,10 @@ class TestImageCache:
         to_pixels, finish = split_at_pixels(transform)
         cache = ImageCache.build(ImageDataset(pictures, read, to_pixels), finish, 4, CPU, "train")
         assert len(cache) == SIZE and cache.pixels.dtype is torch.uint8
-        plan = EpochBatchSampler(SIZE, 4, seed=1, flip=0.5)
-        loader = DataLoader(ImageDataset(pictures, read, transform), batch_sampler=plan)
-        for draws, expected in zip(plan, loader, strict=True):
-            batch = cache.batch(draws, as_index_tensor(draws, CPU))
+        sampler = EpochBatchSampler(SIZE, 4, seed=1, flip=0.5)
+        loader = DataLoader(ImageDataset(pictures, read, transform), batch_sampler=sampler)
+        for samples, expected in zip(sampler, loader, strict=True):
+            batch = cache.batch(samples, as_index_tensor(samples, CPU))
             assert torch.equal(batch["img"], expected["img"])
             for name in ("label", "index", "sample_seed"):
                 assert torch.equal(batch[name], expected[name])
@@ -52,8 +52,8 @@ class TestImageCache:
         count = Counting()
         to_pixels, finish = split_at_pixels(fixed_transform((8, 8), "squash", "bicubic", MEAN, STD))
         cache = ImageCache.build(ImageDataset(pictures, count, to_pixels), finish, 4, CPU, "test")
-        for draws in EpochBatchSampler(SIZE, 4, seed=1):
-            cache.batch(draws, as_index_tensor(draws, CPU))
+        for samples in EpochBatchSampler(SIZE, 4, seed=1):
+            cache.batch(samples, as_index_tensor(samples, CPU))
         assert sorted(count.paths) == sorted([p.impath for p in pictures] + [pictures[0].impath])
 
 
@@ -89,18 +89,20 @@ def test_augmented_batches_are_what_decoding_gives(pictures, workers):
     transform = augmenting_transform(
         inputs("random_resized_crop", "random_flip", "colorjitter", "cutout", "normalize")
     )
-    plan = EpochBatchSampler(SIZE, 4, seed=1, flip=0.5)
+    sampler = EpochBatchSampler(SIZE, 4, seed=1, flip=0.5)
     count = Counting()
     memory = PreloadedImages(count)
     images = ImageDataset(pictures, memory, transform, augmented=True)
     keep = {"num_workers": workers, "persistent_workers": workers > 0}
-    kept = PreloadingLoader(DataLoader(images, batch_sampler=plan, **keep), memory, images.paths())
+    kept = PreloadingLoader(
+        DataLoader(images, batch_sampler=sampler, **keep), memory, images.paths()
+    )
     decoded = DataLoader(
-        ImageDataset(pictures, read, transform, augmented=True), batch_sampler=plan
+        ImageDataset(pictures, read, transform, augmented=True), batch_sampler=sampler
     )
     assert len(kept) == 3 and count.paths == []
     for epoch in (0, 4):
-        plan.epoch = epoch
+        sampler.epoch = epoch
         for batch, expected in zip(kept, decoded, strict=True):
             assert torch.equal(batch["img"], expected["img"])
             assert torch.equal(batch["index"], expected["index"])

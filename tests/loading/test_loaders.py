@@ -49,14 +49,14 @@ class TestFeatures:
     @pytest.mark.parametrize("kind", [ImageEncoder, DenseImageEncoder])
     def test_cached_equals_encoding_in_every_step(self, kind, flip, tower, clip_model, pictures):
         encoder = kind(clip_model)
-        plan = EpochBatchSampler(SIZE, 4, seed=3, flip=flip)
+        sampler = EpochBatchSampler(SIZE, 4, seed=3, flip=flip)
         cached, decoded = (
-            make_loaders(encoder, cache).train(pictures, fixed(tower), plan)
+            make_loaders(encoder, cache).train(pictures, fixed(tower), sampler)
             for cache in ("auto", "off")
         )
         views_seen = 0
         for epoch in (0, 5):
-            plan.epoch = epoch
+            sampler.epoch = epoch
             for fast, slow in zip(cached, decoded, strict=True):
                 views, expected = fast["features"], encoder(slow["img"])
                 assert torch.allclose(views.global_features, expected.global_features, atol=1e-5)
@@ -194,20 +194,22 @@ class TestStore:
             run()
 
 
-class TestDrawnViews:
+class TestRandomViews:
     """K views of each image under augmentations."""
 
     def loader(self, encoder, pictures, views=3, **options):
-        plan = EpochBatchSampler(SIZE, 4, seed=1, views=views)
-        return make_loaders(encoder, **options).augmented(pictures, CROP, plan)
+        sampler = EpochBatchSampler(SIZE, 4, seed=1, views=views)
+        return make_loaders(encoder, **options).augmented(pictures, CROP, sampler)
 
     def test_each_batch_holds_views_of_fixed_seeds(self, vit, pictures):
         encoder = ImageEncoder(vit)
         loader = self.loader(encoder, pictures)
         seeds = {(d.view, d.index): d.seed for batch in AllViewsSampler(SIZE, 4, 3) for d in batch}
         images = ImageDataset(pictures, read, CROP, augmented=True)
-        for draws, batch in zip(loader.plan, loader, strict=True):
-            shown = [images[Sample(d.index, d.view, seeds[d.view, d.index])]["img"] for d in draws]
+        for samples, batch in zip(loader.sampler, loader, strict=True):
+            shown = [
+                images[Sample(d.index, d.view, seeds[d.view, d.index])]["img"] for d in samples
+            ]
             expected = encoder(torch.stack(shown)).global_features
             assert torch.allclose(batch["features"].global_features, expected, atol=1e-5)
         views = loader.cache.views.global_features
@@ -215,7 +217,7 @@ class TestDrawnViews:
 
     @pytest.mark.parametrize("cache", ["images", "off"])
     def test_they_need_cached_features(self, vit, pictures, cache):
-        with pytest.raises(ValueError, match="CACHE_VIEWS 3 draws among cached features"):
+        with pytest.raises(ValueError, match="CACHE_VIEWS 3 picks among cached features"):
             self.loader(ImageEncoder(vit), pictures, cache=cache)
 
     def test_they_need_a_frozen_tower(self, vit, pictures):
@@ -244,10 +246,10 @@ class TestImages:
     def kinds(self, cache, **options):
         """Types of the loaders of fixed training, augmented training and evaluation."""
         made = make_loaders(Shift(), cache, **options)
-        plan = EpochBatchSampler(SIZE, 4, seed=1, flip=0.5)
+        sampler = EpochBatchSampler(SIZE, 4, seed=1, flip=0.5)
         return (
-            made.train(self.items, fixed(), plan),
-            made.augmented(self.items, CROP, plan),
+            made.train(self.items, fixed(), sampler),
+            made.augmented(self.items, CROP, sampler),
             made.evaluation(self.items, fixed(), "test"),
         )
 
@@ -291,14 +293,14 @@ class TestImages:
 
     @pytest.mark.parametrize("kind", ["train", "augmented"])
     def test_kept_pictures_equal_decoded_ones(self, kind):
-        plan = EpochBatchSampler(SIZE, 4, seed=3, flip=0.5)
+        sampler = EpochBatchSampler(SIZE, 4, seed=3, flip=0.5)
         transform = fixed() if kind == "train" else CROP
         kept, decoded = (
-            getattr(make_loaders(Shift(), cache), kind)(self.items, transform, plan)
+            getattr(make_loaders(Shift(), cache), kind)(self.items, transform, sampler)
             for cache in ("images", "off")
         )
         for epoch in (0, 2):
-            plan.epoch = epoch
+            sampler.epoch = epoch
             for fast, slow in zip(kept, decoded, strict=True):
                 assert torch.equal(fast["img"], slow["img"])
                 assert torch.equal(fast["label"], slow["label"])
@@ -316,13 +318,13 @@ class TestImages:
         assert "do not share memory" in capsys.readouterr().out
 
     def test_workers_change_nothing(self):
-        plan = EpochBatchSampler(SIZE, 4, seed=3, flip=0.5)
+        sampler = EpochBatchSampler(SIZE, 4, seed=3, flip=0.5)
         alone, helped = (
-            make_loaders(Shift(), "off", workers=n).augmented(self.items, CROP, plan)
+            make_loaders(Shift(), "off", workers=n).augmented(self.items, CROP, sampler)
             for n in (0, 2)
         )
         assert helped.persistent_workers
         for epoch in (0, 1):  # the second one asks the workers of the first
-            plan.epoch = epoch
+            sampler.epoch = epoch
             for one, other in zip(alone, helped, strict=True):
                 assert torch.equal(one["img"], other["img"])

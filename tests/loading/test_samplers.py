@@ -28,26 +28,26 @@ def pictures(tmp_path):
 
 class TestEpochPlan:
     def test_every_image_once_and_the_last_batch_kept(self):
-        plan = EpochBatchSampler(SIZE, 4, seed=1)
-        batches = list(plan)
-        assert [len(batch) for batch in batches] == [4, 4, 3] and len(plan) == 3
-        assert sorted(draw.index for batch in batches for draw in batch) == list(range(SIZE))
+        sampler = EpochBatchSampler(SIZE, 4, seed=1)
+        batches = list(sampler)
+        assert [len(batch) for batch in batches] == [4, 4, 3] and len(sampler) == 3
+        assert sorted(sample.index for batch in batches for sample in batch) == list(range(SIZE))
 
     def test_depends_on_seed_and_epoch_alone(self):
-        def draws(seed, epoch):
-            plan = EpochBatchSampler(50, 8, seed, flip=0.5)
-            plan.epoch = epoch
-            return [draw for batch in plan for draw in batch]
+        def samples(seed, epoch):
+            sampler = EpochBatchSampler(50, 8, seed, flip=0.5)
+            sampler.epoch = epoch
+            return [sample for batch in sampler for sample in batch]
 
-        first = draws(1, 2)
+        first = samples(1, 2)
         torch.rand(3), np.random.rand(3)
-        assert first == draws(1, 2)
-        assert first != draws(1, 3) and first != draws(2, 2) and draws(1, 2) != draws(2, 1)
+        assert first == samples(1, 2)
+        assert first != samples(1, 3) and first != samples(2, 2) and samples(1, 2) != samples(2, 1)
 
     def test_flips_half_of_the_images(self):
         def flipped(flip):
-            plan = EpochBatchSampler(10_000, 100, 0, flip)
-            return np.mean([draw.view for batch in plan for draw in batch])
+            sampler = EpochBatchSampler(10_000, 100, 0, flip)
+            return np.mean([sample.view for batch in sampler for sample in batch])
 
         assert abs(flipped(0.5) - 0.5) < 0.02
         assert flipped(0.0) == 0
@@ -55,9 +55,9 @@ class TestEpochPlan:
     @pytest.mark.parametrize("sampler", ["random", "class_aware"])
     def test_draws_among_the_cached_views(self, sampler):
         labels = [np.eye(2, dtype=np.float32)[i % 2] for i in range(4000)]
-        plan = make_sampler(sampler, labels, 100, seed=1, flip=0.5, views=4)
-        seen = np.bincount([draw.view for batch in plan for draw in batch], minlength=4)
-        assert len(seen) == 4 and (abs(seen / plan.size - 0.25) < 0.05).all()
+        sampler = make_sampler(sampler, labels, 100, seed=1, flip=0.5, views=4)
+        seen = np.bincount([sample.view for batch in sampler for sample in batch], minlength=4)
+        assert len(seen) == 4 and (abs(seen / sampler.size - 0.25) < 0.05).all()
 
 
 class TestClassAwarePlan:
@@ -65,13 +65,13 @@ class TestClassAwarePlan:
     LABELS += [np.array([0, 0, 1], np.float32)] * 2
 
     def shown(self, epoch=0):
-        plan = make_sampler("class_aware", self.LABELS, 10, seed=1, flip=0.5)
-        plan.epoch = epoch
-        return plan, [draw.index for batch in plan for draw in batch]
+        sampler = make_sampler("class_aware", self.LABELS, 10, seed=1, flip=0.5)
+        sampler.epoch = epoch
+        return sampler, [sample.index for batch in sampler for sample in batch]
 
     def test_length_and_balance_are_the_papers(self):
-        plan, shown = self.shown()
-        assert len(shown) == plan.size == 88 * 3 // 4 and len(plan) == 7
+        sampler, shown = self.shown()
+        assert len(shown) == sampler.size == 88 * 3 // 4 and len(sampler) == 7
         visits = np.array([[(np.array(self.LABELS)[i] == 1) for i in shown]]).sum(axis=(0, 1))
         assert abs(visits[2] - len(shown) / 3) <= 3  # two images carry a third of the epoch
         assert len({i for i in shown if i < 80}) == sum(i < 80 for i in shown)  # none twice
@@ -80,8 +80,8 @@ class TestClassAwarePlan:
         assert self.shown(2)[1] == self.shown(2)[1] != self.shown(3)[1]
 
     def test_classes_without_images_are_passed_over(self):
-        plan = ClassAwareBatchSampler([np.array([1, 0], np.float32)] * 8, 4, 0)
-        assert {draw.index for batch in plan for draw in batch} <= set(range(8))
+        sampler = ClassAwareBatchSampler([np.array([1, 0], np.float32)] * 8, 4, 0)
+        assert {sample.index for batch in sampler for sample in batch} <= set(range(8))
 
     def test_images_without_any_class_are_refused(self):
         with pytest.raises(ValueError, match="no training image has one.*set it to random"):
@@ -94,10 +94,10 @@ class TestClassAwarePlan:
 
 class TestEveryView:
     def test_every_image_in_order_once_a_view(self):
-        plan = AllViewsSampler(SIZE, 4, views=3)
-        batches = list(plan)
-        assert len(batches) == len(plan) == 9
-        shown = [(draw.view, draw.index) for batch in batches for draw in batch]
+        sampler = AllViewsSampler(SIZE, 4, views=3)
+        batches = list(sampler)
+        assert len(batches) == len(sampler) == 9
+        shown = [(sample.view, sample.index) for batch in batches for sample in batch]
         assert shown == [(view, i) for view in range(3) for i in range(SIZE)]
 
     def test_views_do_not_depend_on_how_many_there_are(self):

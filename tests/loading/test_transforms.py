@@ -45,7 +45,7 @@ def picture(width: int = 50, height: int = 31, seed: int = 0) -> Image.Image:
     return coarse.resize((width, height), Image.Resampling.BICUBIC)
 
 
-def draws(transform, image: Image.Image, count: int) -> list[Tensor]:
+def samples(transform, image: Image.Image, count: int) -> list[Tensor]:
     torch.manual_seed(0)
     return [transform(image) for _ in range(count)]
 
@@ -99,7 +99,7 @@ class TestAugmentations:
     @pytest.mark.parametrize("resize", ["squash", "crop"])
     def test_every_name_gives_tensors_of_the_input_size(self, name, resize):
         transform = augmenting_transform(inputs(name, RESIZE=resize, SIZE=(24, 20)))
-        shown = draws(transform, picture(), 8)
+        shown = samples(transform, picture(), 8)
         assert all(image.shape == (3, 24, 20) for image in shown)
         assert all(image.dtype == torch.float32 for image in shown)
         varied = any(not torch.equal(shown[0], image) for image in shown[1:])
@@ -116,7 +116,7 @@ class TestAugmentations:
     def test_flip_shows_the_picture_or_its_mirror_image(self):
         node = inputs("random_flip")
         plain = augmenting_transform(inputs())(picture())
-        shown = draws(augmenting_transform(node), picture(), 40)
+        shown = samples(augmenting_transform(node), picture(), 40)
         mirrored = [torch.allclose(image, plain.flip(-1), atol=2 / 255) for image in shown]
         assert 10 < sum(mirrored) < 30
         assert all(m or torch.equal(image, plain) for m, image in zip(mirrored, shown, strict=True))
@@ -126,13 +126,13 @@ class TestAugmentations:
         columns = Image.fromarray(np.tile(ramp[None, :, None], (64, 1, 3)))  # brighter to the right
         for scale, (low, high) in {(0.25, 0.25): (0.3, 0.7), (1.0, 1.0): (0.95, 1.05)}.items():
             crop = augmenting_transform(inputs("random_resized_crop", RRCROP_SCALE=scale))
-            spans = [float(i[0, 0, -1] - i[0, 0, 0]) for i in draws(crop, columns, 30)]
+            spans = [float(i[0, 0, -1] - i[0, 0, 0]) for i in samples(crop, columns, 30)]
             assert low < np.mean(spans) < high, scale
 
     def test_randaugment_and_jitter_follow_their_strength(self):
         def change(name, **changes):
             plain = augmenting_transform(inputs())(picture())
-            shown = draws(augmenting_transform(inputs(name, **changes)), picture(), 30)
+            shown = samples(augmenting_transform(inputs(name, **changes)), picture(), 30)
             return float(np.mean([(image - plain).abs().mean() for image in shown]))
 
         assert change("randaugment", RANDAUGMENT_N=0) == 0
@@ -147,7 +147,7 @@ class TestAugmentations:
             jitter = augmenting_transform(
                 inputs("colorjitter", **{**still, f"COLORJITTER_{c}": 0.5})
             )
-            first, *others = draws(jitter, grey, 4)
+            first, *others = samples(jitter, grey, 4)
             assert any((first - other).abs().max() > 0.02 for other in others) is changes, c
         with pytest.raises(ValueError, match="hue"):  # a turn of at most half a circle
             augmenting_transform(inputs("colorjitter", COLORJITTER_H=0.9))

@@ -58,12 +58,12 @@ def test_both_sides_train_alike(trainer, twins):
     start = trainer.model.learner.ctx.detach().clone()
     trainer.set_model_mode("train")
     trainer.batch_idx, trainer.num_batches = 0, 100
-    plan = list(trainer.data.train_plan)
-    assert any(draw.view for draws in plan for draw in draws)  # some are mirrored
-    for draws, batch in zip(plan, trainer.train_loader_x, strict=True):
-        rows = [draw.index for draw in draws]
+    sampler = list(trainer.data.train_sampler)
+    assert any(sample.view for samples in sampler for sample in samples)  # some are mirrored
+    for samples, batch in zip(sampler, trainer.train_loader_x, strict=True):
+        rows = [sample.index for sample in samples]
         paths = [trainer.dm.dataset.train_x[row].impath for row in rows]
-        flips = [draw.view == 1 for draw in draws]
+        flips = [sample.view == 1 for sample in samples]
         losses = [naive.step(paths, rows, flips) for naive in twins]
         assert_as_exact(trainer.forward_backward(batch)["loss"], *losses)
         assert losses[0] > 0 and twins[0].contexts.grad.abs().max() > 0

@@ -137,7 +137,7 @@ class TrainingData:
         cfg, dataset = self.cfg, self.dataset
         self._clip, self._tunes = clip, tunes_image_encoder
         flips = self._countable and "random_flip" in cfg.INPUT.TRANSFORMS and self.texts is None
-        plan = self.train_plan = make_sampler(
+        sampler = self.train_sampler = make_sampler(
             cfg.TRAINER.SAMPLER,
             list(self.targets.numpy()),
             cfg.DATALOADER.TRAIN_X.BATCH_SIZE,
@@ -149,12 +149,12 @@ class TrainingData:
         if self.texts is not None:
             print(f"Training on {len(self.texts.sentences):,} texts in place of images.")
             self.train_loader = TextLoader(
-                self.texts.sentences, self.targets, self._encode_texts, plan, clip.device
+                self.texts.sentences, self.targets, self._encode_texts, sampler, clip.device
             )
         elif self._countable:
-            self.train_loader = loaders.train(dataset.train_x, self._training, plan)
+            self.train_loader = loaders.train(dataset.train_x, self._training, sampler)
         else:
-            self.train_loader = loaders.augmented(dataset.train_x, self._training, plan)
+            self.train_loader = loaders.augmented(dataset.train_x, self._training, sampler)
         if dataset.val:
             self.val_loader = loaders.evaluation(dataset.val, self._fixed, "val")
         self.test_loader = loaders.evaluation(dataset.test, self._fixed, "test")
@@ -162,7 +162,7 @@ class TrainingData:
 
     def start_epoch(self, epoch: int) -> None:
         """Let the sampler draw the order and the views of an epoch, from 0."""
-        self.train_plan.epoch = epoch
+        self.train_sampler.epoch = epoch
 
     def features(self, batch: dict[str, Any], grad: bool = False) -> Features:
         """Features of a batch's images, on the device: cached ones, or encoded now.

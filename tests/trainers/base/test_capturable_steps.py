@@ -62,11 +62,14 @@ def take_steps(trainer):
     trainer.set_model_mode("train")
     twin, meters = on_meta(trainer), TermMeters()
     assert next(twin.model.learner.parameters()).is_meta
-    twin.num_batches, plan = 3, list(twin.data.train_plan)  # the third would move the schedule
-    for twin.batch_idx, draws in enumerate([plan[0], plan[-1]]):
-        drawn = torch.empty(3, len(draws), dtype=torch.int64, device=META)
+    twin.num_batches, sampler = (
+        3,
+        list(twin.data.train_sampler),
+    )  # the third would move the schedule
+    for twin.batch_idx, samples in enumerate([sampler[0], sampler[-1]]):
+        indices = torch.empty(3, len(samples), dtype=torch.int64, device=META)
         with OffTheCPU():
-            meters.update(twin.forward_backward(twin.train_loader_x.cache.batch(draws, drawn)))
+            meters.update(twin.forward_backward(twin.train_loader_x.cache.batch(samples, indices)))
         trained = [p for p in twin.model.learner.parameters() if p.requires_grad]
         assert trained and all(p.grad is not None and p.grad.is_meta for p in trained)
 
