@@ -246,9 +246,9 @@ def own_nodes() -> set[str]:
 def default_cfg() -> CfgNode:
     """Dassl's keys and those of all packages here, with their defaults."""
     cfg = get_cfg_default()
-    for package in (evaluation, datasets, losses, trainers):
-        for module in import_modules(package.__name__, package.__path__)[0]:
-            if hasattr(module, "extend_cfg"):
-                module.extend_cfg(cfg)
+    evaluators = import_modules(evaluation.__name__, evaluation.__path__)[0]
+    for module in (*evaluators, *datasets.MODULES, *losses.MODULES, *trainers.MODULES):
+        if hasattr(module, "extend_cfg"):
+            module.extend_cfg(cfg)
     declare_coop_keys(cfg)
     return cfg

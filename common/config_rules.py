@@ -166,6 +166,12 @@ def declare_rules(node: str, rules: Mapping[str, Rule]) -> None:
     _RULES.update({prefix + key: rule for key, rule in rules.items()})
 
 
+def withdraw_rules(node: str) -> None:
+    """Forget the rules of all keys below a node, as in "TRAINER.LOSS.FOCAL"."""
+    for key in [key for key in _RULES if key.startswith(f"{node}.")]:
+        del _RULES[key]
+
+
 def rule_of(key: str, methods: Iterable[str] = ()) -> Rule | None:
     """The rule of a key, if it has one.
 

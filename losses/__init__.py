@@ -3,6 +3,9 @@
 Every classification loss is `name(logits [B, C], targets [B, C], ..., reduction="mean")` with
 targets of 1 (present), 0 (absent) or -1 (unknown). `build_loss` finds one by name and binds the
 training counts, so that a trainer calls `loss(logits, targets)`.
+
+Every module of this folder is imported and registers its losses itself, so a new loss is one new
+file; what is imported by name below are functions that others use without a config.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import torch
 from torch import Tensor
 
 from common.choices import check_choice, hint
+from common.plugins import import_modules
 from losses._common import Counts
 from losses.asymmetric import asymmetric_loss
 from losses.class_balanced import class_balanced_loss, effective_number_weights
@@ -32,6 +36,7 @@ from losses.distribution_balanced import (
 )
 from losses.focal import binary_cross_entropy, focal_loss
 from losses.ranking import ranking_loss
+from losses.registry import GIVEN, LOSSES, forget_losses, register_loss
 from losses.softmax import softmax_cross_entropy
 
 __all__ = [
@@ -51,25 +56,9 @@ __all__ = [
     "loss_options",
     "ranking_loss",
     "rebalance_weights",
+    "register_loss",
     "softmax_cross_entropy",
 ]
-
-# The compositions other than "db" take their scale (balance, loss_weight) from BalancedLossNLP
-# (Huang et al., EMNLP 2021). That code has the class bias of variant "paper"; here the variant is
-# an option of every composition, so that an ablation changes one part at a time.
-LOSSES: dict[str, Callable[..., Tensor]] = {
-    "bce": binary_cross_entropy,
-    "asl": asymmetric_loss,
-    "focal": focal_loss,
-    "db": distribution_balanced_loss,
-    "db_no_focal": partial(distribution_balanced_loss, focal=False, loss_weight=0.5),
-    "r_bce_focal": partial(distribution_balanced_loss, negative_tolerant=False, balance=0.5),
-    "ntr_focal": partial(distribution_balanced_loss, rebalance=False, balance=0.5),
-    "cb_focal": partial(class_balanced_loss, negative_tolerant=False),
-    "cb_ntr": partial(class_balanced_loss, negative_tolerant=True),
-    "ranking": ranking_loss,
-    "softmax_ce": softmax_cross_entropy,
-}
 
 
 def loss_options(name: str) -> list[str]:
@@ -79,9 +68,8 @@ def loss_options(name: str) -> list[str]:
     """
     check_choice("loss", name, LOSSES)
     loss = LOSSES[name]
-    fixed = {k for k, v in getattr(loss, "keywords", {}).items() if isinstance(v, bool)}
-    bound = {"logits", "targets", "class_counts", "num_train"}
-    return [p for p in inspect.signature(loss).parameters if p not in fixed | bound]
+    switches = [word for word, value in loss.keywords.items() if isinstance(value, bool)]
+    return [p for p in inspect.signature(loss).parameters if p not in (*switches, *GIVEN)]
 
 
 def build_loss(
@@ -114,3 +102,8 @@ def build_loss(
         check_num_train(counts.cpu(), num_train)
     bound = {k: v for k, v in available.items() if k in accepted}
     return partial(LOSSES[name], **bound, **options)
+
+
+MODULES, BROKEN = import_modules(__name__, __path__)
+for _module in BROKEN:
+    forget_losses(_module.name)

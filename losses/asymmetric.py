@@ -5,9 +5,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from losses._common import answer_logits, factors_of, prepare, reduce_entries
+from common.config_rules import Choice, Number
+from losses._common import (
+    ENTRY_REDUCTIONS,
+    answer_logits,
+    factors_of,
+    prepare,
+    reduce_entries,
+)
+from losses.registry import register_loss
 
 
+@register_loss(
+    "asl",
+    options={
+        "GAMMA_NEG": Number(least=0),
+        "GAMMA_POS": Number(least=0),
+        "CLIP": Number(least=0, below=1),
+        "EPS": Number(above=0, below=1),
+        "REDUCTION": Choice([word for word in ENTRY_REDUCTIONS if word != "none"]),
+    },
+)
 def asymmetric_loss(
     logits: Tensor,
     targets: Tensor,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from common.choices import check_choice
+from common.config_rules import Choice, Number
 from losses._common import (
     Counts,
     answer_logits,
@@ -19,6 +20,7 @@ from losses._common import (
 )
 from losses.distribution_balanced import class_bias, tolerate_negatives
 from losses.focal import focal_modulation
+from losses.registry import register_loss
 
 MODES = ("by_class", "average_n", "average_w", "min_n")
 
@@ -70,6 +72,18 @@ def effective_number_weights(
     return weights[:, None].expand(targets.shape)  # [B, C]
 
 
+@register_loss(
+    {"cb_focal": {"negative_tolerant": False}, "cb_ntr": {"negative_tolerant": True}},
+    node="CB",
+    options={
+        "MODE": Choice(MODES),
+        "BETA": Number(least=0, below=1),
+        "ALPHA": Number(least=0, most=1),
+        "GAMMA": Number(least=0),
+        "NEG_SCALE": Number(above=0),  # this and the next: cb_ntr alone
+        "INIT_BIAS": Number(least=0),
+    },
+)
 def class_balanced_loss(
     logits: Tensor,
     targets: Tensor,

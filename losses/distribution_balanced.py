@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from common.choices import check_choice
+from common.config_rules import Choice, Number
 from losses._common import (
     Counts,
     answer_logits,
@@ -33,6 +34,7 @@ from losses._common import (
     to_compute_dtype,
 )
 from losses.focal import focal_modulation
+from losses.registry import register_loss
 
 VARIANTS = ("official", "paper", "lmpt")
 
@@ -115,6 +117,26 @@ def tolerate_negatives(
     return answers, factors_of(present, 1.0, 1.0 / neg_scale, logits)
 
 
+# The compositions other than "db" take their scale (balance, loss_weight) from BalancedLossNLP
+# (Huang et al., EMNLP 2021). That code has the class bias of variant "paper"; here the variant is
+# an option of every composition, so that an ablation changes one part at a time.
+@register_loss(
+    {
+        "db": {},
+        "db_no_focal": {"focal": False, "loss_weight": 0.5},
+        "r_bce_focal": {"negative_tolerant": False, "balance": 0.5},
+        "ntr_focal": {"rebalance": False, "balance": 0.5},
+    },
+    options={
+        "VARIANT": Choice(VARIANTS),
+        "ALPHA": Number(least=0),
+        "BETA": Number(least=0),
+        "MU": Number(),
+        "NEG_SCALE": Number(above=0),
+        "INIT_BIAS": Number(least=0),
+        "FOCAL_GAMMA": Number(least=0),
+    },
+)
 def distribution_balanced_loss(
     logits: Tensor,
     targets: Tensor,

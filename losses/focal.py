@@ -9,9 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from common.config_rules import Number
 from losses._common import answer_logits, cross_entropy, prepare, reduce_entries, softplus
+from losses.registry import register_loss
 
 
+@register_loss("bce")
 def binary_cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
     """Return -log p_t. The mean equals PyTorch's multi-label soft margin loss.
 
@@ -40,6 +43,7 @@ def focal_modulation(answers: Tensor, gamma: float) -> Tensor:
     return torch.exp(-gamma * softplus(answers))
 
 
+@register_loss("focal", options={"ALPHA": Number(least=0, most=1), "GAMMA": Number(least=0)})
 def focal_loss(
     logits: Tensor,
     targets: Tensor,

@@ -5,9 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 
 from common.choices import check_choice
+from common.config_rules import Number
 from losses._common import REDUCTIONS, prepare
+from losses.registry import register_loss
 
 
+@register_loss("ranking", options={"MARGIN": Number(least=0)})
 def ranking_loss(
     logits: Tensor, targets: Tensor, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:

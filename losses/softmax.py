@@ -6,8 +6,10 @@ from torch import Tensor
 
 from common.choices import check_choice
 from losses._common import REDUCTIONS, prepare
+from losses.registry import register_loss
 
 
+@register_loss("softmax_ce")
 def softmax_cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
     """Return -log softmax(z) of the present class; of several present classes, their mean.
 

@@ -103,6 +103,20 @@ def ranking(logits, targets, margin=1.0):
     return values
 
 
+def softmax(logits, targets):
+    """Return one value per image with a present class; unknown classes do not compete."""
+    values = []
+    for b in range(logits.shape[0]):
+        rivals = [c for c in range(logits.shape[1]) if targets[b][c] != -1]
+        present = [c for c in rivals if targets[b][c] == 1]
+        if present:
+            total = sum(torch.exp(logits[b, c]) for c in rivals)
+            values.append(
+                -sum(torch.log(torch.exp(logits[b, c]) / total) for c in present) / len(present)
+            )
+    return values
+
+
 def rebalance_weight(row, c, counts, alpha, beta, mu):
     drawn = sum(1 / counts[j] for j in range(len(counts)) if row[j] == 1)
     if drawn == 0:

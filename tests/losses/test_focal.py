@@ -7,14 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import gradcheck
 
-from losses import build_loss
+from losses import LOSSES, build_loss
 from losses.focal import binary_cross_entropy, focal_loss
 from tests.helpers import naive_losses as naive
-
-ALL_LOSSES = [
-    *["bce", "asl", "focal", "db", "db_no_focal", "r_bce_focal", "ntr_focal"],
-    *["cb_focal", "cb_ntr", "ranking"],
-]
 
 
 @pytest.mark.parametrize("reduction", ["mean", "per_image", "sum"])
@@ -57,7 +52,7 @@ def test_focal_without_focus_is_half_of_cross_entropy():
     )
 
 
-@pytest.fixture(params=ALL_LOSSES)
+@pytest.fixture(params=LOSSES)
 def loss(request):
     return build_loss(request.param, [3, 40, 1, 0, 25, 7], 50)
 
