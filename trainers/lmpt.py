@@ -98,7 +98,7 @@ class LMPTModel(PromptModel):
         cse = self.cse = SimpleNamespace(**{**PRESETS[self.options.PRESET], **chosen})
         self.captions = captions.to(clip.device)
         self.distance = CaptionDistance(
-            self.captions.tokens,
+            self.captions,
             self.learner,
             clip.text_encoder,
             self.options.M_CTX,

@@ -8,17 +8,19 @@ constant part of the distance, [T, C].
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.choices import check_choice
+from modeling.captions.caption_tokens import CaptionTokens
 from modeling.captions.token_distance import aligned_distance, constant_distance, pooled_distance
-from modeling.clip.tokenizer import CONTEXT_LENGTH, end_positions
+from modeling.clip.tokenizer import CONTEXT_LENGTH, end_positions, whole_captions
 from modeling.encoders.text_encoder import TextEncoder
 from modeling.prompts.prompt_learner import PromptLearner
 
 SPACES = {
     "token": "token embeddings, position by position",
-    "pooled": "the mean of the token embeddings",
+    "pooled": "the mean of the token embeddings of all words, however long the caption",
     "text": "the text tower's features of caption and prompt",
 }
 PROMPT_TOKENS = {
@@ -40,13 +42,13 @@ class CaptionDistance:
     """Delta [B, C] of captions and prompts.
 
     Args:
-        tokens: of T captions [T, 77].
+        captions: T of them, on the device of `text_encoder`.
         learner: the prompts; its contexts may train later, its names may not.
         text_encoder: CLIP's text tower.
         general: m, contexts at the front that stay out of the comparison.
         space: one of `SPACES`.
         prompt_tokens: one of `PROMPT_TOKENS`; not used in the text space.
-        caption_tokens: one of `CAPTION_TOKENS`; not used in the text space.
+        caption_tokens: one of `CAPTION_TOKENS`; used in the token space alone.
         reduce: one of `REDUCTIONS`; used in the token space alone.
 
     Raises:
@@ -55,7 +57,7 @@ class CaptionDistance:
 
     def __init__(
         self,
-        tokens: Tensor,
+        captions: CaptionTokens,
         learner: PromptLearner,
         text_encoder: TextEncoder,
         general: int,
@@ -77,11 +79,25 @@ class CaptionDistance:
         self.embed: nn.Embedding = text_encoder.token_embedding
         self.instance = prompt_tokens == "instance"
         if space == "text":
-            parts = [text_encoder.encode_tokens(part) for part in tokens.split(_CHUNK)]
+            parts = [text_encoder.encode_tokens(part) for part in captions.tokens.split(_CHUNK)]
             self.table = torch.cat(parts)  # [T, D]
-            return
-        length = learner.n_ctx - general if self.instance else CONTEXT_LENGTH - general  # P
-        if caption_tokens == "words":
+        elif space == "pooled":
+            self.table = self._word_means(captions)  # [T, E]
+        else:
+            self._align(captions.tokens, caption_tokens == "words")
+            self._set_constant_apart()
+
+    def _word_means(self, captions: CaptionTokens) -> Tensor:
+        """Mean embedding of each caption's words, 0 where it has none: [T, E]."""
+        weight = self.embed.weight
+        ids, starts = (found.to(weight.device) for found in whole_captions(captions.texts))
+        return F.embedding_bag(ids, weight, starts, mode="mean")
+
+    def _align(self, tokens: Tensor, words_only: bool) -> None:
+        """Set which tokens [T, P] of the captions [T, 77] meet the prompts, and which count."""
+        compared = self.learner.n_ctx if self.instance else CONTEXT_LENGTH
+        length = compared - self.general  # P
+        if words_only:
             self.tokens = tokens[:, 1 : 1 + length]  # [T, P'] with P' = min(P, 76)
             words = end_positions(tokens) - 1  # [T]
             positions = torch.arange(self.tokens.shape[1], device=tokens.device)
@@ -89,17 +105,6 @@ class CaptionDistance:
         else:
             self.tokens = tokens[:, :length]  # [T, P]
             self.mask = torch.ones_like(self.tokens, dtype=torch.bool)
-        if space == "pooled":
-            self.table = torch.cat(
-                [
-                    _masked_mean(self.embed(part), mask)
-                    for part, mask in zip(
-                        self.tokens.split(_CHUNK), self.mask.split(_CHUNK), strict=True
-                    )
-                ]
-            )  # [T, E]
-        else:
-            self._set_constant_apart()
 
     def _set_constant_apart(self) -> None:
         """Compute once what positions that no context ever fills add to the distance."""
@@ -153,9 +158,3 @@ class CaptionDistance:
         if self.instance:
             return self.learner.contexts()[:, self.general :]
         return self.learner().index_select(1, self.positions)
-
-
-def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the positions that count: [T, P, E], [T, P] -> [T, E]."""
-    kept = values.masked_fill(~mask[..., None], 0.0).sum(dim=1)
-    return kept / mask.sum(dim=1, keepdim=True).clamp(min=1)

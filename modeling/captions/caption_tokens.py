@@ -46,7 +46,8 @@ class CaptionTokens:
         seed: of the shuffle.
 
     Attributes:
-        tokens: [T, 77] one row for each text.
+        texts: T of them, uncut but for `char75`.
+        tokens: [T, 77] one row for each text, cut as `truncation` says.
 
     Raises:
         ValueError: an unknown choice, or captions are missing where they must not be.
@@ -89,8 +90,10 @@ class CaptionTokens:
             texts = [[" ".join(own)] if own else [] for own in texts]
         elif pick == "first":
             texts = [own[:1] for own in texts]
-        flat = [text[:75] if truncation == "char75" else text for own in texts for text in own]
-        self.tokens = tokenize_captions(flat)  # [T, 77]
+        self.texts = [
+            text[:75] if truncation == "char75" else text for own in texts for text in own
+        ]
+        self.tokens = tokenize_captions(self.texts)  # [T, 77]
         self._count = torch.tensor([len(own) for own in texts])  # [N]
         self._first = self._count.cumsum(0) - self._count  # [N]
 

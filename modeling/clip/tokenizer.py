@@ -43,6 +43,18 @@ def tokenize_captions(captions: Sequence[str]) -> Tensor:
     return tokenize([fit_words(caption) for caption in captions])
 
 
+def whole_captions(captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Token ids of N captions of any length, cut nowhere, without start and end tokens.
+
+    Returns:
+        The ids [S] (int64) of one caption after the other, and where each begins [N].
+    """
+    ids = [encode_words(caption) for caption in captions]
+    lengths = torch.tensor([len(own) for own in ids], dtype=torch.long)
+    flat = torch.tensor([token for own in ids for token in own], dtype=torch.long)
+    return flat, lengths.cumsum(0) - lengths
+
+
 def end_positions(tokens: Tensor) -> Tensor:
     """Position of the end token in each row: tokens [N, L] -> [N].
 

@@ -7,15 +7,16 @@ import torch
 import torch.nn.functional as F
 
 from modeling.captions.caption_distance import CaptionDistance
-from modeling.clip.tokenizer import CONTEXT_LENGTH, tokenize_captions
+from modeling.captions.caption_tokens import CaptionTokens
+from modeling.clip.loader import encode_words
+from modeling.clip.tokenizer import CONTEXT_LENGTH
 from modeling.encoders.text_encoder import TextEncoder
 from modeling.prompts.prompt_learner import PromptLearner
 from tests.helpers.tolerance import assert_as_exact, in_double
 
 NAMES = ["cat", "traffic light", "tv monitor"]
-TOKENS = tokenize_captions(
-    ["a cat sits under a traffic light.", "screens", "", "one two three four five six seven " * 9]
-)
+TEXTS = ["a cat sits under a traffic light.", "screens", "", "one two three four five six " * 20]
+CAPTIONS = CaptionTokens([[text] for text in TEXTS], torch.ones(4, 3), NAMES)
 M, GENERAL = 5, 2
 
 
@@ -27,7 +28,7 @@ def naive(clip_model, learner, rows, space, prompt_tokens, caption_tokens, reduc
     prompts = torch.cat([prompts, padding], dim=1)  # [C, 77, E]
     distances = []
     for row, c in itertools.product(rows.tolist(), range(len(NAMES))):
-        ids = TOKENS[row]
+        ids = CAPTIONS.tokens[row]
         end = int(ids.argmax())
         seen = embed(ids)
         mine = (contexts if prompt_tokens == "instance" else prompts)[c, GENERAL:]
@@ -35,9 +36,10 @@ def naive(clip_model, learner, rows, space, prompt_tokens, caption_tokens, reduc
             theirs = seen[1:end]
         else:
             theirs = seen
-        if space == "pooled":
-            theirs = theirs[: len(mine)]
-            pooled = theirs.mean(dim=0) if len(theirs) else torch.zeros_like(mine[0])
+        if space == "pooled":  # all words, also those that 77 tokens have no room for
+            pooled, words = torch.zeros_like(mine[0]), encode_words(TEXTS[row])
+            for word in words:
+                pooled = pooled + embed.weight[word] / len(words)
             distances.append(1 - F.cosine_similarity(pooled, mine.mean(dim=0), dim=0))
             continue
         count = min(len(mine), len(theirs))
@@ -59,7 +61,7 @@ def test_fused_equals_naive_in_value_and_gradient(
     learner = PromptLearner(NAMES, vit, n_ctx=M, csc=csc, position=position)
     encoder = TextEncoder(vit)
     choice = (space, prompt_tokens, caption_tokens, reduce)
-    distance = CaptionDistance(TOKENS, learner, encoder, GENERAL, *choice)
+    distance = CaptionDistance(CAPTIONS, learner, encoder, GENERAL, *choice)
     # Contexts move during training; the constant part of the table must not know them.
     with torch.no_grad():
         learner.ctx += torch.randn_like(learner.ctx) * 0.05
@@ -71,12 +73,28 @@ def test_fused_equals_naive_in_value_and_gradient(
     assert_as_exact(*(torch.autograd.grad((d * weight).sum(), learner.ctx)[0] for d in found))
 
 
+def test_the_pooled_space_reads_the_whole_caption(vit):
+    """A last word changes a caption of 80 tokens as it does the plain mean of its embeddings."""
+    words = "a red cat below " * 20
+    texts = [words + "dog", words + "boat"]
+    captions = CaptionTokens([[text] for text in texts], torch.ones(2, 3), NAMES)
+    assert torch.equal(*captions.tokens)  # both are cut before it
+    learner = PromptLearner(NAMES, vit, n_ctx=M)
+    distance = CaptionDistance(captions, learner, TextEncoder(vit), GENERAL, "pooled")
+    last = [vit.token_embedding.weight[encode_words(text)[-1]] for text in texts]
+    torch.testing.assert_close(81 * (distance.table[0] - distance.table[1]), last[0] - last[1])
+    cut = CaptionTokens([[text] for text in texts], torch.ones(2, 3), NAMES, truncation="char75")
+    distance = CaptionDistance(cut, learner, TextEncoder(vit), GENERAL, "pooled")
+    expected = vit.token_embedding.weight[encode_words(words[:75])].mean(dim=0)
+    torch.testing.assert_close(distance.table, expected.expand(2, -1))
+
+
 def test_text_space_compares_features(vit):
     learner = PromptLearner(NAMES, vit, n_ctx=M)
     encoder = TextEncoder(vit)
-    distance = CaptionDistance(TOKENS, learner, encoder, GENERAL, "text")
+    distance = CaptionDistance(CAPTIONS, learner, encoder, GENERAL, "text")
     features = encoder(learner(), learner.eot)
-    captions = vit.encode_text(TOKENS[[1, 0]])
+    captions = vit.encode_text(CAPTIONS.tokens[[1, 0]])
     expected = 1 - F.cosine_similarity(captions[:, None], features[None], dim=-1)
     torch.testing.assert_close(distance(torch.tensor([1, 0]), features), expected)
 
@@ -85,16 +103,16 @@ def test_the_step_holds_only_positions_that_train(vit):
     learner = PromptLearner(NAMES, vit, n_ctx=M)
     encoder = TextEncoder(vit)
     whole = CaptionDistance(
-        TOKENS, learner, encoder, GENERAL, "token", "from_m", "positions", "sum"
+        CAPTIONS, learner, encoder, GENERAL, "token", "from_m", "positions", "sum"
     )
     # v_m to v_M stand at prompt positions m to M, and meet the caption's positions 0 to M - m.
     assert whole.tokens.shape[1] == M - GENERAL + 1
-    assert whole.table.shape == (len(TOKENS), len(NAMES))
+    assert whole.table.shape == (len(TEXTS), len(NAMES))
 
 
 def test_general_tokens_never_meet_the_caption(vit):
     learner = PromptLearner(NAMES, vit, n_ctx=M, csc=True)
-    distance = CaptionDistance(TOKENS, learner, TextEncoder(vit), GENERAL)
+    distance = CaptionDistance(CAPTIONS, learner, TextEncoder(vit), GENERAL)
     gradient = torch.autograd.grad(
         distance(torch.tensor([0, 3]), torch.zeros(3, 1)).sum(), learner.ctx
     )[0]
@@ -113,4 +131,4 @@ def test_general_tokens_never_meet_the_caption(vit):
 def test_wrong_choices_are_refused(options, message, vit):
     learner = PromptLearner(NAMES, vit, n_ctx=M)
     with pytest.raises(ValueError, match=message):
-        CaptionDistance(TOKENS, learner, TextEncoder(vit), **{"general": GENERAL, **options})
+        CaptionDistance(CAPTIONS, learner, TextEncoder(vit), **{"general": GENERAL, **options})

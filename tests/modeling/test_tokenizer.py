@@ -3,7 +3,13 @@ from __future__ import annotations
 import torch
 
 from modeling.clip.loader import encode_words, tokenize
-from modeling.clip.tokenizer import CONTEXT_LENGTH, end_positions, fit_words, tokenize_captions
+from modeling.clip.tokenizer import (
+    CONTEXT_LENGTH,
+    end_positions,
+    fit_words,
+    tokenize_captions,
+    whole_captions,
+)
 
 LONG = " ".join(["a skateboarder", "performing", "extraordinarily", "acrobatic", "stunts"] * 20)
 
@@ -33,3 +39,14 @@ def test_the_end_token_survives_and_no_captions_are_fine():
     assert tokens.shape == (1, CONTEXT_LENGTH)
     assert int(tokens.max()) == 49407
     assert tokenize_captions([]).shape == (0, CONTEXT_LENGTH)
+
+
+def test_whole_captions_are_cut_nowhere():
+    captions = ["a cat", "", LONG, "screens"]
+    ids, starts = whole_captions(captions)
+    ends = [*starts[1:].tolist(), len(ids)]
+    for caption, start, end in zip(captions, starts.tolist(), ends, strict=True):
+        assert ids[start:end].tolist() == encode_words(caption)
+    assert len(encode_words(LONG)) > CONTEXT_LENGTH
+    ids, starts = whole_captions([])
+    assert ids.shape == starts.shape == (0,) and ids.dtype == starts.dtype == torch.long
