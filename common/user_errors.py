@@ -20,8 +20,9 @@ STATUS = 2  # as argparse has it
 
 _TRACEBACK = "LMPT_TRACEBACK"
 _OURS = {
-    *("__main__", "common", "compat", "configuration", "dassl", "datasets", "evaluation"),
-    *("loading", "losses", "modeling", "scripts", "tests", "train", "trainers"),
+    *("__main__", "command_line", "common", "compat", "configuration", "dassl", "datasets"),
+    *("evaluation", "loading", "losses", "modeling", "prediction", "reporting", "scripts"),
+    *("tests", "train", "trainers"),
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, v2
+from yacs.config import CfgNode
 
 from common.choices import check_choice, hint
 
@@ -87,17 +88,16 @@ def fixed_transform(
     return v2.Compose(steps)
 
 
-def evaluation_transform(inputs: Mapping[str, Any]) -> Callable[[Any], Tensor]:
-    """`fixed_transform` as the config's INPUT keys say, which every evaluation uses.
+def evaluation_transform(cfg: CfgNode) -> Callable[[Any], Tensor]:
+    """`fixed_transform` as a config's INPUT keys say, which every evaluation uses.
 
     Returns:
         PIL image to tensor [3, H, W].
     """
-    normalises = "normalize" in inputs["TRANSFORMS"]
-    colours = (inputs["PIXEL_MEAN"], inputs["PIXEL_STD"]) if normalises else (None, None)
-    return fixed_transform(
-        tuple(inputs["SIZE"]), inputs["RESIZE"], inputs["INTERPOLATION"], *colours
-    )
+    options = cfg.INPUT
+    normalises = "normalize" in options.TRANSFORMS
+    colours = (options.PIXEL_MEAN, options.PIXEL_STD) if normalises else (None, None)
+    return fixed_transform(tuple(options.SIZE), options.RESIZE, options.INTERPOLATION, *colours)
 
 
 def clip_transform(side: int) -> Callable[[Any], Tensor]:

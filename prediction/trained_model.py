@@ -174,7 +174,7 @@ def _build(
     digest = weights_digest(clip.clip_model)  # before a checkpoint may change the image tower
     arguments = model_options(trainer.model_class, options)
     model = trainer.model_class(classnames, clip, seed=max(cfg.SEED, 0), **arguments).eval()
-    transform = evaluation_transform(cfg.INPUT)
+    transform = evaluation_transform(cfg)
     return TrainedModel(cfg, model, transform, name, folder, 0, "last_step", digest)
 
 

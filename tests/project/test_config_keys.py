@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOR_OTHERS = {"DATASET.SUBSAMPLE_CLASSES"}  # data set files written for CoOp read it
 SOURCES = [
     path
-    for top in ("datasets", "evaluation", "losses", "modeling", "trainers")
+    for top in ("datasets", "evaluation", "loading", "losses", "modeling", "trainers")
     for path in (ROOT / top).rglob("*.py")
 ]
 

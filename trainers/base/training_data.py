@@ -199,7 +199,7 @@ class TrainingData:
     def _transforms(self) -> tuple[Callable, Callable]:
         """What training and evaluation do to a picture; one and the same where views are few."""
         cfg, options = self.cfg, self.cfg.INPUT
-        fixed = evaluation_transform(options)
+        fixed = evaluation_transform(cfg)
         if self._countable:
             return fixed, fixed
         return augmenting_transform(options) or build_transform(cfg, is_train=True), fixed
