@@ -18,16 +18,19 @@ _GONE = {  # keys that are no more, and what takes their place
 }
 
 
+_OFFSET = re.compile(r"(TRAINER\.\w+)\.LOGIT_BIAS")
+
+
 def gone(key: str) -> str:
     """What takes the place of a key that earlier versions had; nothing for other keys."""
-    if key in _RENAMED:
-        return f"it is {_RENAMED[key]} now"
+    if renamed(key) != key:
+        return f"it is {renamed(key)} now"
     return _GONE.get(key, "")
 
 
 def renamed(key: str) -> str:
     """Today's name of a key that a run of an earlier version may have in its config."""
-    return _RENAMED.get(key, key)
+    return _RENAMED.get(key) or _OFFSET.sub(r"\1.COSINE_OFFSET", key)
 
 
 def advice(key: str, value: object) -> str:

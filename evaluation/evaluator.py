@@ -189,7 +189,7 @@ class MultiLabelLongTail(EvaluatorBase):
         what = "every class is predicted in every image" if present else "no class is predicted"
         print(
             f"* warning: {what}, so CP to OF1 say nothing of these scores; move TEST.THRESHOLD "
-            "among them, or train with an offset (LOGIT_BIAS)"
+            "among them, or train with an offset (COSINE_OFFSET)"
         )
         self._warned = True
 

@@ -41,7 +41,7 @@ class DualCoOpModel(PromptModel):
         "REGION_SCALE_LEARNABLE": False,  # train it, from there
         "UNSEEN": [],  # names of classes whose labels training does not see (zero-shot)
     }
-    del defaults["LOGIT_BIAS"]  # a difference is centred as it is
+    del defaults["COSINE_OFFSET"]  # a difference is centred as it is
 
     def build_learner(self) -> nn.Module:
         """Contexts of every role, and the scale of the regions' weights."""

@@ -100,10 +100,10 @@ class LinearProbe(PromptTrainer):
         key = f"TRAINER.{type(self).__name__.upper()}.TEMPLATE"
         check_template(self.method_cfg.TEMPLATE, key)
 
-    def centre(self) -> None:
-        """Centre the classifier, unless it has learnt already."""
+    def set_offset(self) -> None:
+        """Start the biases where the mean logit is 0, unless the classifier has learnt already."""
         if self.method_cfg.CENTRE and not self.cfg.MODEL.INIT_WEIGHTS:
-            self.model.learner.head.centre(self.mean_cosine())
+            self.model.learner.head.set_offset(self.mean_cosine())
 
 
 @TRAINER_REGISTRY.register()

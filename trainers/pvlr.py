@@ -48,7 +48,7 @@ class PVLRModel(PromptModel):
         "AGREEMENT": 0.0,  # weight of 1 - cos(KAP, CAP) in the loss
         "LOGIT_SCALE": 20.0,  # of the cosines; 0: CLIP's own, about 100
         "LOGIT_SCALE_LEARNABLE": True,  # train it, from there
-        "LOGIT_BIAS": "off",  # off | fixed (the mean cosine before training) | learnt
+        "COSINE_OFFSET": "off",  # off | fixed (the mean cosine before training) | learnt
         "REGION_SCALE": 20.0,  # steepness of the softmax over regions
         "REGION_SCALE_LEARNABLE": False,
         "CLASS_BIAS": -2.0,  # where every class's logit bias starts

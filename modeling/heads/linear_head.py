@@ -27,7 +27,7 @@ class LinearHead(nn.Linear):
             self.bias.zero_()
 
     @torch.no_grad()
-    def centre(self, mean_logit: Tensor) -> None:
+    def set_offset(self, mean_logit: Tensor) -> None:
         """Lower every bias by the mean logit of images and classes before training."""
         self.bias -= mean_logit
 

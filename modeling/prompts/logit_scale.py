@@ -40,7 +40,7 @@ class LogitScale(nn.Module):
         key: str = "LOGIT_SCALE",
     ) -> None:
         super().__init__()
-        check_choice("LOGIT_BIAS", offset, OFFSETS)
+        check_choice("COSINE_OFFSET", offset, OFFSETS)
         if not 0 <= scale < math.inf:
             raise ValueError(f"{key} must be a finite number and 0 or more, got {scale}.")
         if learnable and scale == 0:
@@ -52,13 +52,13 @@ class LogitScale(nn.Module):
             self.offset = nn.Parameter(torch.zeros(()), requires_grad=offset == "learnt")
 
     @property
-    def waits_for_mean(self) -> bool:
-        """Whether an offset is used, which has to be set before training."""
+    def has_offset(self) -> bool:
+        """Whether an offset is used; it has to be set before training."""
         return hasattr(self, "offset")
 
     @torch.no_grad()
-    def centre(self, mean_cosine: Tensor) -> None:
-        """Start the offset at the mean cosine of images and classes before training."""
+    def set_offset(self, mean_cosine: Tensor) -> None:
+        """Set the offset to the mean cosine of images and classes before training."""
         self.offset.copy_(mean_cosine)
 
     def forward(self, cosines: Tensor) -> Tensor:

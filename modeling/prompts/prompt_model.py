@@ -29,7 +29,7 @@ PROMPT_OPTIONS: dict[str, Any] = {
     "CLASS_TOKEN_POSITION": "end",  # end | middle | front
     "LOGIT_SCALE": 0.0,  # of the cosines; 0: CLIP's own, about 100
     "LOGIT_SCALE_LEARNABLE": False,  # train it, from there
-    "LOGIT_BIAS": "off",  # off | fixed (the mean cosine before training) | learnt
+    "COSINE_OFFSET": "off",  # off | fixed (the mean cosine before training) | learnt
 }
 # Options of a method that can look at regions beside the whole image.
 REGION_OPTIONS: dict[str, Any] = {
@@ -115,7 +115,7 @@ class PromptModel(nn.Module):
         self.scale = LogitScale(
             self.option("LOGIT_SCALE", 0.0) or clip.logit_scale,
             self.option("LOGIT_SCALE_LEARNABLE", False),
-            self.option("LOGIT_BIAS", "off"),
+            self.option("COSINE_OFFSET", "off"),
         ).to(clip.device)
         self.learner = self.build_learner()
         if self.learner is not None:

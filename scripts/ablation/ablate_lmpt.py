@@ -57,7 +57,7 @@ def variants() -> dict[str, dict[str, Row]]:
     as_paper = (
         "TRAINER.LOSS.NAME",
         "db",
-        _C + "LOGIT_BIAS",
+        _C + "COSINE_OFFSET",
         "off",
         "TRAINER.LOSS.DB.VARIANT",
         "paper",
@@ -92,7 +92,7 @@ def variants() -> dict[str, dict[str, Row]]:
             "preset released_repaired": paper(_L + "PRESET", "released_repaired"),
             "captions: label sentences": paper("INPUT.CAPTIONS", "labels"),
             "captions: shuffled among images": paper("INPUT.CAPTIONS", "shuffled"),
-            "learnt offset": paper(_L + "LOGIT_BIAS", "learnt"),
+            "learnt offset": paper(_L + "COSINE_OFFSET", "learnt"),
         },
         "Around the recommended recipe": {
             "classification loss only": recommended(_L + "LAMBDA", 1.0),
@@ -106,8 +106,8 @@ def variants() -> dict[str, dict[str, Row]]:
                 for name, loss in _LOSSES.items()
                 if loss != "asl"
             },
-            "no offset": recommended(_L + "LOGIT_BIAS", "off"),
-            "fixed offset": recommended(_L + "LOGIT_BIAS", "fixed"),
+            "no offset": recommended(_L + "COSINE_OFFSET", "off"),
+            "fixed offset": recommended(_L + "COSINE_OFFSET", "fixed"),
             "random sampling, 50 epochs": recommended(
                 *("TRAINER.SAMPLER", "random", "OPTIM.MAX_EPOCH", 50)
             ),

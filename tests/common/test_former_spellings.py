@@ -58,6 +58,7 @@ def test_a_key_that_is_gone_says_what_takes_its_place():
     "old, new",
     [
         ("DUALCOOPPP.WTA", "DUALCOOPPP.WINNER_TAKES_ALL"),
+        ("COOP.LOGIT_BIAS", "COOP.COSINE_OFFSET"),
         ("PVLR.CAP", "PVLR.CONTEXT_SIDE"),
         ("PVLR.DMA", "PVLR.CROSS_ATTENTION"),
     ],

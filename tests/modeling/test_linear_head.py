@@ -31,7 +31,7 @@ def test_the_other_starts_are_zero_and_as_linear_layers_do():
 def test_a_centred_head_has_logits_of_mean_zero():
     head, features = LinearHead(weights("text")), F.normalize(torch.rand(50, 8), dim=-1)
     before = head(features)
-    head.centre(before.mean())
+    head.set_offset(before.mean())
     assert float(head(features).mean().detach()) == pytest.approx(0, abs=1e-4)
     assert torch.allclose(head(features).diff(dim=0), before.diff(dim=0), atol=1e-4)
 

@@ -14,13 +14,13 @@ def test_a_fixed_scale_leaves_no_trace():
     affine = LogitScale(100.0)
     assert torch.equal(affine(COSINES), 100 * COSINES)
     assert not affine.state_dict() and not list(affine.parameters())
-    assert not affine.waits_for_mean
+    assert not affine.has_offset
 
 
 @pytest.mark.parametrize(("offset", "trains"), [("fixed", False), ("learnt", True)])
 def test_offset_starts_at_the_mean_cosine(offset, trains):
     affine = LogitScale(100.0, offset=offset)
-    affine.centre(COSINES.mean())
+    affine.set_offset(COSINES.mean())
     assert abs(float(affine(COSINES).mean().detach())) < 1e-5
     assert affine.offset.requires_grad is trains
     again = LogitScale(100.0, offset=offset)
@@ -49,5 +49,5 @@ def test_a_scale_of_zero_means_zero_and_cannot_be_learnt():
 
 
 def test_wrong_offsets_are_refused():
-    with pytest.raises(ValueError, match="LOGIT_BIAS must be one of off, fixed, learnt"):
+    with pytest.raises(ValueError, match="COSINE_OFFSET must be one of off, fixed, learnt"):
         LogitScale(100.0, offset="on")

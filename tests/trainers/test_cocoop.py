@@ -54,7 +54,7 @@ def test_it_starts_from_the_papers_words_and_other_seeds_start_other_nets(cocoop
 
 
 def test_contexts_and_net_are_trained_and_cocoops_checkpoints_load(cocoop, tmp_path):
-    trainer = cocoop("TRAINER.COCOOP.LOGIT_BIAS", "learnt")
+    trainer = cocoop("TRAINER.COCOOP.COSINE_OFFSET", "learnt")
     start = {name: p.detach().clone() for name, p in trainer.model.learner.named_parameters()}
     trainer.train()
     assert results(tmp_path / "out")["epoch"] == 4
@@ -76,7 +76,7 @@ def test_contexts_and_net_are_trained_and_cocoops_checkpoints_load(cocoop, tmp_p
 
 
 def test_the_offset_starts_at_the_mean_cosine_of_the_images_own_texts(cocoop):
-    trainer = cocoop("TRAINER.COCOOP.LOGIT_BIAS", "fixed", "OPTIM.MAX_EPOCH", 1)
+    trainer = cocoop("TRAINER.COCOOP.COSINE_OFFSET", "fixed", "OPTIM.MAX_EPOCH", 1)
     cosines = []
     with torch.no_grad():
         for batch in trainer.train_loader_x:

@@ -32,11 +32,18 @@ def coop(tower, tmp_path):
 def test_a_step_is_the_papers(csc, position, offset, coop):
     trainer = coop(
         *("TRAINER.COOP.CSC", csc, "TRAINER.COOP.CLASS_TOKEN_POSITION", position),
-        *("TRAINER.COOP.N_CTX", 5, "TRAINER.COOP.LOGIT_BIAS", offset, "TRAINER.LOSS.NAME", "bce"),
+        *(
+            "TRAINER.COOP.N_CTX",
+            5,
+            "TRAINER.COOP.COSINE_OFFSET",
+            offset,
+            "TRAINER.LOSS.NAME",
+            "bce",
+        ),
     )
     learner, shift = trainer.model.learner, 0.0
     if offset == "learnt":
-        trainer.model.scale.centre(torch.tensor(0.3))
+        trainer.model.scale.set_offset(torch.tensor(0.3))
         shift = trainer.model.scale.offset
     assert learner.ctx.shape == ((len(NAMES), 5, 64) if csc else (5, 64))
     batch, targets, logits, loss = first_step(trainer)

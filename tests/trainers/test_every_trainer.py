@@ -18,14 +18,14 @@ pytestmark = pytest.mark.usefixtures("no_env_info")
 
 # What brings most of a method's state into its checkpoint; options beside those of the small set.
 OPTIONS = {
-    "CoCoOp": ("TRAINER.COCOOP.CHUNK", "3", "TRAINER.COCOOP.LOGIT_BIAS", "learnt"),
-    "CoOp": ("TRAINER.COOP.LOGIT_BIAS", "learnt", "TRAINER.COOP.REGION_WEIGHT", "0.5"),
+    "CoCoOp": ("TRAINER.COCOOP.CHUNK", "3", "TRAINER.COCOOP.COSINE_OFFSET", "learnt"),
+    "CoOp": ("TRAINER.COOP.COSINE_OFFSET", "learnt", "TRAINER.COOP.REGION_WEIGHT", "0.5"),
     "DualCoOp": ("TRAINER.DUALCOOP.REGION_SCALE_LEARNABLE", "True"),
     "DualCoOpPP": (),
     "FinetuneCLIP": ("OPTIM.NAME", "adamw", "OPTIM.LR", "1e-3"),
     "LMPT": ("TRAINER.LMPT.LOGIT_SCALE_LEARNABLE", "True"),
     "LinearProbe": ("OPTIM.NAME", "adamw"),
-    "PVLR": ("OPTIM.NAME", "adamw", "OPTIM.LR", "1e-3", "TRAINER.PVLR.LOGIT_BIAS", "learnt")
+    "PVLR": ("OPTIM.NAME", "adamw", "OPTIM.LR", "1e-3", "TRAINER.PVLR.COSINE_OFFSET", "learnt")
     + ("TRAINER.PVLR.REGION_SCALE_LEARNABLE", "True"),
     "TaIDPT": ("DATASET.TEXT_AS_IMAGE", "True", "TRAINER.LOSS.NAME", "ranking"),
 }

@@ -147,7 +147,7 @@ def test_every_preset_trains_without_nan(preset, space, precision, build):
 @pytest.mark.parametrize("variant", ["paper", "official", "lmpt"])
 @pytest.mark.parametrize("bias", ["fixed", "learnt"])
 def test_logit_options_train_and_are_restored(variant, bias, build):
-    options = ("TRAINER.LMPT.LOGIT_BIAS", bias, "TRAINER.LMPT.LOGIT_SCALE_LEARNABLE", True)
+    options = ("TRAINER.LMPT.COSINE_OFFSET", bias, "TRAINER.LMPT.LOGIT_SCALE_LEARNABLE", True)
     trainer = build(*options, "TRAINER.LOSS.DB.VARIANT", variant)
     trainer.train()
     again = build(*options)

@@ -136,7 +136,7 @@ def test_contexts_in_the_tower_learn_and_stand_as_coops_do(build):
         ("CROSS_ATTENTION", "labels"),
         ("CROSS_ATTENTION", "regions"),
         ("CROSS_ATTENTION", "off", "LABELS", "cap", "CONTEXT_SIDE", "pre"),
-        ("AGREEMENT", 0.5, "LOGIT_BIAS", "learnt"),
+        ("AGREEMENT", 0.5, "COSINE_OFFSET", "learnt"),
         ("REGION_SCALE", 10.0, "REGION_SCALE_LEARNABLE", True, "PREC", "bf16"),
         ("PREC", "amp", "CONTEXT_SIDE", "pre"),
     ],

@@ -16,6 +16,8 @@ import torch
 from dassl.utils import load_checkpoint
 from torch import Tensor, nn
 
+from common.former_spellings import renamed
+
 BEST = "model-best.pth.tar"
 _NUMBERED = re.compile(r"model\.pth\.tar-(\d+)")
 _SHOWN = 4  # differences named in a message
@@ -169,7 +171,9 @@ def check_origin(path: Path, run: Mapping[str, Any], here: Mapping[str, Any]) ->
             f"{path} was trained by {run['trainer']}, not by {here['trainer']}; "
             f"use --trainer {run['trainer']}."
         )
-    there, now = run["options"], here["options"]
+    node = f"TRAINER.{run['trainer'].upper()}."
+    there = {renamed(node + key)[len(node) :]: value for key, value in run["options"].items()}
+    now = here["options"]
     # Weights are digested as they are loaded, which is in the run's precision.
     comparable = there.get("PREC") == now.get("PREC")
     if comparable and run["clip"] != here["clip"]:
@@ -178,13 +182,13 @@ def check_origin(path: Path, run: Mapping[str, Any], here: Mapping[str, Any]) ->
             "here, and their weights differ. Use the backbone of its run (--backbone)."
         )
     notes = []
-    renamed = first_difference(run["classnames"], here["classnames"])
-    if renamed and here["class_specific"]:
+    difference = first_difference(run["classnames"], here["classnames"])
+    if difference and here["class_specific"]:
         raise ValueError(
             f"{path} holds a part of its own for each class, and its classes are others: "
-            f"{renamed}. Use the class names and options of its run."
+            f"{difference}. Use the class names and options of its run."
         )
-    if renamed:
+    if difference:
         notes.append(
             f"Note: that run's classes are {', '.join(run['classnames'][:3])}, ...; those here are "
             f"{', '.join(here['classnames'][:3])}, .... What all classes share still fits."

@@ -39,7 +39,7 @@ declare_rules(  # of keys that mean the same in every method that has them
         "CLASS_TOKEN_POSITION": Choice(POSITIONS),
         "PREC": Choice(PRECISIONS),
         "LOGIT_SCALE": Number(least=0),
-        "LOGIT_BIAS": Choice(OFFSETS),
+        "COSINE_OFFSET": Choice(OFFSETS),
         "REGION_WEIGHT": Number(least=0, most=1),
         "REGION_SCALE": Number(least=0),
     },

@@ -39,7 +39,7 @@ from trainers.base.step import TrainingStep
 from trainers.base.towers import load_towers
 from trainers.base.training_data import TrainingData
 
-_BATCHES_OF_MEAN = 8  # training batches that LOGIT_BIAS is measured on
+_BATCHES_OF_MEAN = 8  # training batches that COSINE_OFFSET is measured on
 _FEW_BATCHES = 20  # of an evaluation; fewer need no progress bar
 _PER_SAMPLE = ("index", "sample_seed")
 
@@ -204,8 +204,8 @@ class PromptTrainer(TrainerX):
             super().train()
 
     def before_train(self) -> None:
-        """Centre the logits, resume from a checkpoint, and finish what a kill interrupted."""
-        self.centre()
+        """Set the offset, resume from a checkpoint, and finish what a kill interrupted."""
+        self.set_offset()
         _ = self.clip_digest  # of the weights as loaded, which a method may train
         super().before_train()
         self.weights_epoch = done = self.start_epoch
@@ -221,10 +221,10 @@ class PromptTrainer(TrainerX):
         if isinstance(self.train_loader_x, (CachedLoader, TextLoader)):
             _ = self.train_loader_x.cache  # made now, with all threads
 
-    def centre(self) -> None:
-        """Start LOGIT_BIAS at the mean cosine; a resumed run brings its own."""
-        if self.model.scale.waits_for_mean:
-            self.model.scale.centre(self.mean_cosine())
+    def set_offset(self) -> None:
+        """Start COSINE_OFFSET at the mean cosine; a resumed run brings its own."""
+        if self.model.scale.has_offset:
+            self.model.scale.set_offset(self.mean_cosine())
 
     @torch.no_grad()
     def mean_cosine(self) -> Tensor:

@@ -99,7 +99,7 @@ def small(folder, name, **options):
 
 METHODS = {
     "CoOp": ("CoOp", {"CSC": True}),
-    "CoOp, shared prefix": ("CoOp", {"LOGIT_BIAS": "learnt", "LOGIT_SCALE_LEARNABLE": True}),
+    "CoOp, shared prefix": ("CoOp", {"COSINE_OFFSET": "learnt", "LOGIT_SCALE_LEARNABLE": True}),
     "CoOp, regions": ("CoOp", {"REGION_WEIGHT": 0.3, "PREC": "bf16"}),
     "CoOp, name first": ("CoOp", {"CLASS_TOKEN_POSITION": "front", "PREC": "fp16"}),
     "CoCoOp": ("CoCoOp", {"CHUNK": 3}),

@@ -126,7 +126,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_in_a_few_words(root, tmp_path
     with pytest.raises(ValueError, match=r"ctx: \(16, 64\) there, none here") as refused:
         train.main(words)
     assert str(refused.value).count(" here") == 4
-    extra = ("TRAINER.COOP.LOGIT_BIAS", "learnt", "TRAINER.COOP.LOGIT_SCALE_LEARNABLE", True)
+    extra = ("TRAINER.COOP.COSINE_OFFSET", "learnt", "TRAINER.COOP.LOGIT_SCALE_LEARNABLE", True)
     with pytest.raises(ValueError, match="affine.offset: none there"):
         run(root, tmp_path / "biased", *alone, *extra)
 
