@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from common.files import write_text
 from datasets.shapes.captions import describe
 from datasets.shapes.glyphs import SHAPE_NAMES
 from datasets.shapes.renderer import BENCHMARK, render
@@ -32,6 +33,8 @@ except ImportError:  # not a Unix: what killed processes leave stays
 FOLDER = "shapes_lt"
 _SCRATCH = f".{FOLDER}-"  # begins the names of folders that are being drawn
 STAMP = "shapes_lt_version.json"
+VAL_LIST = "shapes_lt_val.txt"
+_SPLITS = ("train", "test", "val")  # a split's place here is part of its seed
 MAX_OBJECTS = 4  # objects in one picture
 JPEG_QUALITY = 92
 
@@ -134,21 +137,49 @@ def generate(folder: Path, spec: ShapesSpec) -> None:
     (folder / "images").mkdir(parents=True)
     labels = [f"{name} {index}" for index, name in enumerate(SHAPE_NAMES)]
     _write_lines(folder / "shapes_labels.txt", labels)
-    for number, split in enumerate(("train", "test")):
-        counts, images = getattr(spec, f"{split}_counts"), getattr(spec, f"{split}_images")
-        rows = assign_labels(counts, images, random.Random(spec.seed * 2 + number))
-        listed, captions = [], []
-        for index, class_ids in enumerate(tqdm(rows, desc=f"ShapesLT {split}", unit="img")):
-            rng = np.random.default_rng([spec.seed, number, index])
-            picture = render(class_ids, BENCHMARK, rng)
-            path = f"images/{split}_{index:04d}.jpg"
-            picture.image.save(folder / path, quality=JPEG_QUALITY)
-            listed.append(" ".join([path, *map(str, picture.class_ids)]))
-            captions.append(f"{path} {describe(picture, rng).text}")
+    for split in ("train", "test"):
+        listed, captions = _write_split(folder, spec, split)
         _write_lines(folder / f"shapes_lt_{split}.txt", listed)
         if split == "train":
             _write_lines(folder / "shapes_lt_captions.txt", captions)
     (folder / STAMP).write_text(spec.stamp(), encoding="utf-8")
+
+
+def ensure_validation(folder: Path, spec: ShapesSpec) -> None:
+    """Add the validation pictures, as many and as balanced as the test ones, if they are absent.
+
+    They come from a seed of their own; training and test pictures stay what they are. The list
+    appears last, so an interrupted run leaves no split that is half there, and two processes that
+    write at once write the same.
+    """
+    if (folder / VAL_LIST).is_file():
+        return
+    with _sharing(folder.parent):
+        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder.parent))
+        try:
+            (scratch / "images").mkdir()
+            listed, _ = _write_split(scratch, spec, "val")
+            for path in (scratch / "images").iterdir():
+                os.replace(path, folder / "images" / path.name)
+            write_text(folder / VAL_LIST, "\n".join(listed) + "\n")
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_split(folder: Path, spec: ShapesSpec, split: str) -> tuple[list[str], list[str]]:
+    """Write a split's pictures; returns the rows of its list and of its captions."""
+    number, like = _SPLITS.index(split), "train" if split == "train" else "test"
+    counts, images = getattr(spec, f"{like}_counts"), getattr(spec, f"{like}_images")
+    rows = assign_labels(counts, images, random.Random(spec.seed * 2 + number))
+    listed, captions = [], []
+    for index, class_ids in enumerate(tqdm(rows, desc=f"ShapesLT {split}", unit="img")):
+        rng = np.random.default_rng([spec.seed, number, index])
+        picture = render(class_ids, BENCHMARK, rng)
+        path = f"images/{split}_{index:04d}.jpg"
+        picture.image.save(folder / path, quality=JPEG_QUALITY)
+        listed.append(" ".join([path, *map(str, picture.class_ids)]))
+        captions.append(f"{path} {describe(picture, rng).text}")
+    return listed, captions
 
 
 def assign_labels(counts: Sequence[int], images: int, rng: random.Random) -> list[list[int]]:

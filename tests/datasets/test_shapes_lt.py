@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,34 @@ def test_a_second_use_draws_nothing(cfg, small, monkeypatch):
     ShapesLT(cfg)
     monkeypatch.setattr("datasets.shapes.generator.generate", None)
     assert len(ShapesLT(cfg).train_x) == 30
+
+
+@pytest.mark.parametrize(
+    ("node", "key", "value"),
+    [("TEST", "SPLIT", "val"), ("TEST", "FINAL_MODEL", "best_val")],
+)
+def test_validation_pictures_come_when_asked_for_and_change_nothing_else(
+    cfg, small, node, key, value
+):
+    before = ShapesLT(cfg)
+    assert not before.val
+    contents = {path: path.read_bytes() for path in Path(before.dataset_dir).rglob("*.*")}
+    cfg[node][key] = value
+    data = ShapesLT(cfg)
+    np.testing.assert_array_equal(sum(item.label for item in data.val), SMALL.test_counts)
+    assert len(data.val) == 20 and len({Path(item.impath).read_bytes() for item in data.val}) == 20
+    assert all(path.read_bytes() == content for path, content in contents.items())
+    pictures = {contents[Path(item.impath)] for item in (*data.train_x, *data.test)}
+    assert pictures.isdisjoint(Path(item.impath).read_bytes() for item in data.val)
+    assert [path.name for path in Path(cfg.DATASET.ROOT).iterdir()] == ["shapes_lt"]
+    cfg[node][key] = "test" if key == "SPLIT" else "last_step"
+    assert not ShapesLT(cfg).val  # they are there, and nobody asks for them
+
+
+def test_a_hold_out_takes_the_place_of_the_validation_pictures(cfg, small):
+    cfg.DATASET.VAL_FRACTION, cfg.TEST.SPLIT = 0.2, "val"
+    data = ShapesLT(cfg)
+    assert len(data.train_x) + len(data.val) == 30
 
 
 def test_dassl_finds_it_by_its_name(cfg, small):
