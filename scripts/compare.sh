@@ -118,7 +118,7 @@ fi
 variant="$cfg${tag:+_${tag//[^A-Za-z0-9._-]/-}}"
 
 if [[ -n "${DRY_RUN:-}" ]]; then
-    PYTHON="${PYTHON:-python}"
+    PYTHON="${PYTHON:-python3}"
 elif [[ -z "${PYTHON:-}" ]]; then
     source scripts/lib/setup_env.sh requirements.txt
 fi
@@ -130,7 +130,7 @@ if ((jobs > 1)); then
 fi
 started=$SECONDS failed=
 
-# As many words for each run; xargs keeps as many going as there are jobs.
+# As many words for each run.
 list_runs() {
     for trainer in $trainers; do
         # Nothing is drawn in zero-shot CLIP: one seed is all.
@@ -144,7 +144,8 @@ list_runs() {
     done
 }
 export JOBS="$jobs"
-list_runs "$@" | xargs -0 -n $((10 + ${#flags[@]} + $#)) -P "$jobs" bash scripts/lib/run_once.sh || failed=1
+words_per_run=$((10 + ${#flags[@]} + $#))
+list_runs "$@" | "$PYTHON" scripts/lib/run_all.py "$words_per_run" || failed=1
 [[ -n "${DRY_RUN:-}" ]] && exit
 echo
 shopt -s nullglob

@@ -26,35 +26,52 @@ TRAINERS = sorted(
     if TRAINER_REGISTRY.get(name).__module__.startswith("trainers.")
 )
 
-# Stands for the interpreter: "trains" in no time, fails for seed 2, sleeps for seed 9, and passes
-# anything but train.py on to Python.
-STUB = f"""#!/bin/sh
-[ "$1" = train.py ] || exec {sys.executable} "$@"
-echo "$@" >>"$CALLS"
-[ "$7" = 2 ] && {{ echo "out of memory" >&2; exit 1; }}
-[ "$7" = 9 ] && exec sleep 30
-echo "threads: $OMP_NUM_THREADS"
-mkdir -p "$3"
-cat >"$3/results.json" <<END
-{{"dataset": "d", "backbone": "b", "trainer": "$5", "split": "test", "score": "logit",
-  "selection": "last_step", "seed": $7, "seconds": 90, "per_class": [],
-  "metrics": {{"mAP": 5$7, "mAP_head": 1, "mAP_medium": 2, "mAP_tail": 3}}}}
-END
+# Stands for train.py: "trains" in no time, fails for seed 2, sleeps for seed 9, and takes its
+# process with it for seed 7.
+FAKE_TRAINING = """
+import json, os, pathlib, signal, sys, time
+
+def main(words):
+    folder, trainer, seed = pathlib.Path(words[1]), words[3], int(words[5])
+    with open(os.environ["CALLS"], "a") as file:
+        print(*words, os.getpid(), file=file)
+    if seed == 2:
+        print("out of memory", file=sys.stderr)
+        sys.exit(1)
+    if seed == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if seed == 9:
+        time.sleep(30)
+    print("threads:", os.environ.get("OMP_NUM_THREADS", ""))
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics = {"mAP": 50 + seed, "mAP_head": 1, "mAP_medium": 2, "mAP_tail": 3}
+    (folder / "results.json").write_text(json.dumps(dict(
+        dataset="d", backbone="b", trainer=trainer, split="test", score="logit",
+        selection="last_step", seed=seed, seconds=90, per_class=[], metrics=metrics)))
 """
 
 
-@pytest.fixture
-def script(tmp_path):
-    """Runs a script from an empty folder with its output there; returns the finished process."""
-    stub = tmp_path / "python"
-    stub.write_text(STUB)
-    stub.chmod(0o755)
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    """The project with another train.py in it."""
+    folder = tmp_path_factory.mktemp("project")
+    for path in ROOT.iterdir():
+        if path.name != "train.py" and not path.name.startswith("."):
+            (folder / path.name).symlink_to(path)
+    (folder / "train.py").write_text(FAKE_TRAINING)
+    return folder
 
-    def run(name, *words, **environment):
-        given = {"OUTPUT": "out", "DATA": "data", "PYTHON": str(stub), "CALLS": tmp_path / "calls"}
+
+@pytest.fixture
+def script(project, tmp_path):
+    """Runs a script from an empty folder with its output there; returns the finished process."""
+
+    def run(name, *words, project=project, **environment):
+        python, calls = sys.executable, tmp_path / "calls"
+        given = {"OUTPUT": "out", "DATA": "data", "PYTHON": python, "CALLS": calls}
         own = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
         variables = {k: str(v) for k, v in (own | given | environment).items()}
-        command = ["bash", str(ROOT / "scripts" / name), *map(str, words)]
+        command = ["bash", str(project / "scripts" / name), *map(str, words)]
         return subprocess.run(
             command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
         )
@@ -167,7 +184,8 @@ def test_compare_ends_with_the_table_of_what_it_ran(script, tmp_path):
     assert [row[:2] for row in table[2:5]] == [["ZeroshotCLIP", "1"], ["LMPT", "2"], ["CoOp", "2"]]
     assert table[3][2:5] == ["52.00", "±", "1.41"] and table[3][-1] == "1.50"
     assert f"--logdir {tmp_path}/out/shapes_lt" in done.stdout
-    assert len((tmp_path / "calls").read_text().splitlines()) == 5
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert len(calls) == 5 and len({line.split()[-1] for line in calls}) == 1  # one process
     again = script("compare.sh", "shapes_lt", "tiny", "ZeroshotCLIP LMPT CoOp", "1 3")
     assert again.stdout.count("finished before") == 5 and "52.00 ± 1.41" in again.stdout
 
@@ -187,6 +205,14 @@ def test_a_failed_run_is_told_and_the_others_go_on(jobs, script, tmp_path):
         assert not console.exists() and "threads:" in done.stdout
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_takes_its_process_with_it_stops_no_other(jobs, script, tmp_path):
+    done = script("compare.sh", "shapes_lt", "tiny", "CoOp", "1 7 3", JOBS=jobs)
+    assert done.returncode == 2 and "CoOp, seed 7: failed (-9)" in done.stderr
+    assert len((tmp_path / "calls").read_text().splitlines()) == 3
+    assert "52.00 ± 1.41" in done.stdout
+
+
 def test_no_run_no_table(script):
     done = script("compare.sh", "shapes_lt", "tiny", "CoOp LMPT", "2")
     assert done.returncode == 2 and done.stderr.count("out of memory") == 2
@@ -194,14 +220,14 @@ def test_no_run_no_table(script):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_an_interrupt_stops_every_run(jobs, script, tmp_path):
+def test_an_interrupt_stops_every_run(jobs, project, tmp_path):
     environment = os.environ | {
         "OUTPUT": str(tmp_path / "out"),
-        "PYTHON": str(tmp_path / "python"),
+        "PYTHON": sys.executable,
         "CALLS": str(tmp_path / "calls"),
         "JOBS": str(jobs),
     }
-    command = ["bash", str(ROOT / "scripts/compare.sh"), "shapes_lt", "tiny", "CoOp", "9 1 9 9"]
+    command = ["bash", str(project / "scripts/compare.sh"), "shapes_lt", "tiny", "CoOp", "9 1 9 9"]
     process = subprocess.Popen(
         command,
         env=environment,
@@ -260,8 +286,8 @@ def test_a_real_run_from_script_to_table(script, tmp_path):
         "TRAINER.SAMPLER": "random",
     }
     words = [word for pair in keys.items() for word in pair]
-    environment = {"PYTHON": sys.executable, "TAG": "quick", "OMP_NUM_THREADS": 1}
-    done = script("coop/main.sh", "list_lt", "tiny", "1", *words, **environment)
+    environment = {"TAG": "quick", "OMP_NUM_THREADS": 1}
+    done = script("coop/main.sh", "list_lt", "tiny", "1", *words, project=ROOT, **environment)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "out/list_lt/CoOp/tiny_quick/seed1"
     found = results(folder)
