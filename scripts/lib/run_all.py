@@ -26,6 +26,7 @@ from pathlib import Path
 ROOT = Path(os.path.abspath(__file__)).parents[2]
 sys.path.insert(0, str(ROOT))
 
+_SECONDS_TO_END = 10
 _INTERRUPTED = 130  # exit status of a run that Ctrl-C has ended
 
 Words = Sequence[str]
@@ -120,10 +121,13 @@ class Worker:
         return status == 0
 
     def stop(self) -> None:
-        """End the process, whatever it does."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.join()
+        """Let the process end, or end it if it is busy."""
+        if self._process is None:
+            return
+        self._connection.close()
+        self._process.join(0 if self._interrupted.is_set() else _SECONDS_TO_END)
+        self._process.terminate()
+        self._process.join()
 
 
 def _serve(connection: Connection) -> None:
