@@ -61,7 +61,12 @@ class LogitScale(nn.Module):
         """Set the offset to the mean cosine of images and classes before training."""
         self.offset.copy_(mean_cosine)
 
+    @property
+    def factor(self) -> Tensor:
+        """The scale as it is now, a scalar."""
+        return self.scale * self.log_gain.exp() if hasattr(self, "log_gain") else self.scale
+
     def forward(self, cosines: Tensor) -> Tensor:
         """Logits of cosines, any shape."""
-        scale = self.scale * self.log_gain.exp() if hasattr(self, "log_gain") else self.scale
-        return scale * (cosines - self.offset) if hasattr(self, "offset") else scale * cosines
+        shifted = cosines - self.offset if hasattr(self, "offset") else cosines
+        return self.factor * shifted

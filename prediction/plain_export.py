@@ -1,0 +1,113 @@
+"""A trained model as one safetensors file that needs no code of this project (docs/export.md)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from common.download import file_digest
+from common.files import write_whole
+from modeling.clip.loader import weight_path
+from prediction.class_weights import class_weights, to_full_precision
+from prediction.trained_model import TrainedModel
+
+TOWER = "visual."  # before the names of the image tower's tensors, as in CLIP's own files
+
+
+def write_plain(run: TrainedModel, path: str | Path, image_tower: bool = True) -> None:
+    """Write text features, scale, offset, thresholds and the image tower as a safetensors file.
+
+    Args:
+        run: computes in fp32 from here on.
+        path: of the file, which is written whole or not at all.
+        image_tower: whether the image tower goes along; without it the file is small, and fits
+            the published CLIP that the run was trained on.
+
+    Raises:
+        ValueError: the method cannot be exported in this form, or needs its image tower.
+        OSError: the file cannot be written.
+    """
+    tuned = run.model.learner is not None and hasattr(run.model.learner, "visual")
+    if tuned and not image_tower:
+        raise ValueError(
+            f"{run.cfg.TRAINER.NAME} has tuned the image tower, and its classifier fits no other: "
+            "export it without --no-image-tower."
+        )
+    to_full_precision(run)
+    weights = class_weights(run)
+    tensors = {
+        "text_features": weights.text_features,
+        "logit_scale": weights.scale,
+        "logit_offset": weights.offset,
+        "thresholds": thresholds(run),
+    }
+    metadata = described(run)
+    if image_tower:
+        visual = run.model.clip.clip_model.visual
+        tensors |= {TOWER + name: _compact(value) for name, value in visual.state_dict().items()}
+        kind, arguments = tower_arguments(visual)
+        metadata |= {"image_tower": kind, "image_tower_arguments": json.dumps(arguments)}
+    content = save({name: t.contiguous().cpu() for name, t in tensors.items()}, metadata)
+    write_whole(path, lambda file: file.write(content))
+
+
+def thresholds(run: TrainedModel) -> Tensor:
+    """The probability [C] above which each class counts as present."""
+    return torch.full((len(run.classnames),), float(run.cfg.TEST.THRESHOLD))
+
+
+def described(run: TrainedModel) -> dict[str, str]:
+    """All that the use of the tensors depends on, as safetensors keeps it: texts by name."""
+    cfg, inputs = run.cfg, run.cfg.INPUT
+    normalises = "normalize" in inputs.TRANSFORMS
+    tuned = run.model.learner is not None and hasattr(run.model.learner, "visual")
+    return {
+        "trainer": cfg.TRAINER.NAME,
+        "classnames": json.dumps(run.classnames, ensure_ascii=False),
+        "epoch": str(run.epoch),
+        "selection": run.selection,
+        "backbone": cfg.MODEL.BACKBONE.NAME,
+        "backbone_sha256": file_digest(weight_path(cfg.MODEL.BACKBONE.NAME)),
+        "backbone_tuned": json.dumps(tuned),
+        "score": cfg.TEST.SCORE,
+        "probability": "softmax" if cfg.TEST.SCORE == "softmax" else "sigmoid",
+        "size": json.dumps(list(inputs.SIZE)),
+        "resize": inputs.RESIZE,
+        "interpolation": inputs.INTERPOLATION,
+        "mean": json.dumps(list(inputs.PIXEL_MEAN) if normalises else [0.0] * 3),
+        "std": json.dumps(list(inputs.PIXEL_STD) if normalises else [1.0] * 3),
+    }
+
+
+def tower_arguments(visual: nn.Module) -> tuple[str, dict[str, object]]:
+    """The class of `clip.model` that an image tower is, and what it was built with."""
+    if hasattr(visual, "attnpool"):
+        layers = [len(getattr(visual, f"layer{i}")) for i in (1, 2, 3, 4)]
+        return "ModifiedResNet", {
+            "layers": layers,
+            "output_dim": visual.output_dim,
+            "heads": visual.attnpool.num_heads,
+            "input_resolution": visual.input_resolution,
+            "width": visual.layer1[0].conv1.out_channels,
+        }
+    width, _, patch, _ = visual.conv1.weight.shape
+    return "VisionTransformer", {
+        "input_resolution": visual.input_resolution,
+        "patch_size": patch,
+        "width": width,
+        "layers": len(visual.transformer.resblocks),
+        "heads": visual.transformer.resblocks[0].attn.num_heads,
+        "output_dim": visual.output_dim,
+    }
+
+
+def _compact(value: Tensor) -> Tensor:
+    """Half precision where that loses nothing, as of CLIP's published weights."""
+    if not value.is_floating_point():
+        return value
+    half = value.half()
+    return half if torch.equal(half.to(value.dtype), value) else value
