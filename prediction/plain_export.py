@@ -9,10 +9,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from common.download import file_digest
 from common.files import write_whole
-from modeling.clip.loader import weight_path
 from prediction.class_weights import class_weights, to_full_precision
+from prediction.export_metadata import described, thresholds, tunes_image_tower
 from prediction.trained_model import TrainedModel
 
 TOWER = "visual."  # before the names of the image tower's tensors, as in CLIP's own files
@@ -31,8 +30,7 @@ def write_plain(run: TrainedModel, path: str | Path, image_tower: bool = True) -
         ValueError: the method cannot be exported in this form, or needs its image tower.
         OSError: the file cannot be written.
     """
-    tuned = run.model.learner is not None and hasattr(run.model.learner, "visual")
-    if tuned and not image_tower:
+    if not image_tower and tunes_image_tower(run):
         raise ValueError(
             f"{run.cfg.TRAINER.NAME} has tuned the image tower, and its classifier fits no other: "
             "export it without --no-image-tower."
@@ -53,34 +51,6 @@ def write_plain(run: TrainedModel, path: str | Path, image_tower: bool = True) -
         metadata |= {"image_tower": kind, "image_tower_arguments": json.dumps(arguments)}
     content = save({name: t.contiguous().cpu() for name, t in tensors.items()}, metadata)
     write_whole(path, lambda file: file.write(content))
-
-
-def thresholds(run: TrainedModel) -> Tensor:
-    """The probability [C] above which each class counts as present."""
-    return torch.full((len(run.classnames),), float(run.cfg.TEST.THRESHOLD))
-
-
-def described(run: TrainedModel) -> dict[str, str]:
-    """All that the use of the tensors depends on, as safetensors keeps it: texts by name."""
-    cfg, inputs = run.cfg, run.cfg.INPUT
-    normalises = "normalize" in inputs.TRANSFORMS
-    tuned = run.model.learner is not None and hasattr(run.model.learner, "visual")
-    return {
-        "trainer": cfg.TRAINER.NAME,
-        "classnames": json.dumps(run.classnames, ensure_ascii=False),
-        "epoch": str(run.epoch),
-        "selection": run.selection,
-        "backbone": cfg.MODEL.BACKBONE.NAME,
-        "backbone_sha256": file_digest(weight_path(cfg.MODEL.BACKBONE.NAME)),
-        "backbone_tuned": json.dumps(tuned),
-        "score": cfg.TEST.SCORE,
-        "probability": "softmax" if cfg.TEST.SCORE == "softmax" else "sigmoid",
-        "size": json.dumps(list(inputs.SIZE)),
-        "resize": inputs.RESIZE,
-        "interpolation": inputs.INTERPOLATION,
-        "mean": json.dumps(list(inputs.PIXEL_MEAN) if normalises else [0.0] * 3),
-        "std": json.dumps(list(inputs.PIXEL_STD) if normalises else [1.0] * 3),
-    }
 
 
 def tower_arguments(visual: nn.Module) -> tuple[str, dict[str, object]]:

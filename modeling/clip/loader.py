@@ -266,3 +266,13 @@ def encode_words(text: str) -> list[int]:
     """Byte-pair ids of a text, without start and end tokens."""
     import_clip()
     return importlib.import_module("clip.clip")._tokenizer.encode(text)
+
+
+def vocabulary() -> list[str]:
+    """The text of every token of CLIP's byte-pair encoding, in the order of the embedding's rows.
+
+    A token that ends a word ends in "</w>", as the encoding writes it.
+    """
+    import_clip()
+    decoder = importlib.import_module("clip.clip")._tokenizer.decoder
+    return [decoder[token] for token in range(_VOCABULARY)]

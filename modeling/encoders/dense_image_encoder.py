@@ -120,7 +120,7 @@ class DenseImageEncoder(nn.Module):
         x = visual.conv1(images)  # [B, W, h, w]
         grid = x.shape[-2:]
         x = x.flatten(2).transpose(1, 2)  # [B, R, W]
-        first = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
+        first = visual.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
         x = torch.cat([first, x], dim=1)  # [B, 1 + R, W]
         x = x + self._positions(visual.positional_embedding, grid).to(x.dtype)
         x = visual.ln_pre(x).transpose(0, 1)  # [1 + R, B, W], as CLIP's blocks want it

@@ -13,7 +13,7 @@ _NEEDS = {
     "TaIDPT": ("DATASET.TEXT_AS_IMAGE", "True"),
     "CoCoOp": ("TRAINER.COCOOP.N_CTX", "2", "TRAINER.COCOOP.CTX_INIT", ""),
 }
-_FEW = ("OPTIM.MAX_EPOCH", "2", "OPTIM.WARMUP_EPOCH", "0", "TEST.SAVE_SCORES", "True")
+_FEW = ("OPTIM.MAX_EPOCH", "1", "OPTIM.WARMUP_EPOCH", "0", "TEST.SAVE_SCORES", "True")
 
 
 class TrainedRuns:
