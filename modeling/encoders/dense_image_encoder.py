@@ -120,6 +120,7 @@ class DenseImageEncoder(nn.Module):
         x = visual.conv1(images)  # [B, W, h, w]
         grid = x.shape[-2:]
         x = x.flatten(2).transpose(1, 2)  # [B, R, W]
+        # x.shape[0], not len(x), which would fix the batch size of a traced graph.
         first = visual.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
         x = torch.cat([first, x], dim=1)  # [B, 1 + R, W]
         x = x + self._positions(visual.positional_embedding, grid).to(x.dtype)

@@ -30,7 +30,7 @@ EXPORTED = {
     "ZeroshotCLIP": ("ZeroshotCLIP", "ViT"),
     "CoOp": ("CoOp", "ViT"),
     "CoOp, offset and scale learnt": (
-        *("CoOp", "ViT", "TRAINER.COOP.LOGIT_BIAS", "learnt"),
+        *("CoOp", "ViT", "TRAINER.COOP.COSINE_OFFSET", "learnt"),
         *("TRAINER.COOP.LOGIT_SCALE_LEARNABLE", "True"),
     ),
     "CoOp on a ResNet": ("CoOp", "RN"),
