@@ -26,7 +26,7 @@ MAY_IMPORT = {  # beside the standard library and packages that are not listed a
     },
     "compat": {"common", "compat", "dassl"},
 }
-HEAVY = {"matplotlib", "sklearn", "transformers", "nltk", "pandas"}
+HEAVY = {"matplotlib", "nltk", "onnx", "onnxruntime", "pandas", "sklearn", "transformers"}
 
 
 def imported(path: Path) -> list[tuple[str, bool]]:
