@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,10 @@ class Confusion(NamedTuple):
 
     level: Tensor
     images: Tensor
+
+    def reordered(self, order: Sequence[int]) -> Confusion:
+        """The same with classes in another order."""
+        return Confusion(*(matrix[order][:, order] for matrix in self))
 
 
 class Pair(NamedTuple):

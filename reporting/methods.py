@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evaluation.average_precision import average_precision
+from evaluation.plots import MARKERS
 from evaluation.reports import load_results, runs_by_method
 from evaluation.saved_scores import load_scores
 from evaluation.tables import method_labels
 
-MAX_METHODS = 12  # as many as a plot has markers for
 _SAME_AP = 0.01  # percent; what two devices may differ by
 
 
@@ -98,9 +98,9 @@ def read_methods(paths: Sequence[str | Path]) -> list[Method]:
             f"and {len(names)} list(s) of classes. Name folders that go together."
         )
     grouped = runs_by_method(results)
-    if len(grouped) > MAX_METHODS:
+    if len(grouped) > len(MARKERS):
         raise ValueError(
-            f"A report shows at most {MAX_METHODS} methods, got {len(grouped)}; name fewer folders."
+            f"A report shows at most {len(MARKERS)} methods, got {len(grouped)}; name fewer folders."
         )
     return [
         Method(label, runs, *_ranking_of(runs[0]))
