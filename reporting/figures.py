@@ -106,7 +106,7 @@ def draw_confusion(path: Path, found: Confusion, names: Sequence[str]) -> None:
     size = len(names)
     side = 2.6 + max(0.14 * size, 3.0)
     level = 100 * found.level.clone().fill_diagonal_(float("nan")).numpy()
-    font = 8 if size <= _NUMBERS_UP_TO else 6
+    font = 8 if size <= _NUMBERS_UP_TO else 7
     with _axes(path, (side, side - 0.4)) as axes:
         image = axes.imshow(level, cmap="PuOr_r", vmin=0, vmax=100)
         for axis in (axes.xaxis, axes.yaxis):
@@ -121,7 +121,8 @@ def draw_confusion(path: Path, found: Confusion, names: Sequence[str]) -> None:
                     axes.text(
                         b, a, f"{value:.0f}", ha="center", va="center", fontsize=6, color=colour
                     )
-        bar = axes.figure.colorbar(image, ax=axes, shrink=0.6)
+        bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
+        bar.ax.tick_params(labelsize=7)
         bar.set_label("level of the absent class's score (%); 50: no confusion", fontsize=8)
 
 

@@ -100,7 +100,7 @@ def read_methods(paths: Sequence[str | Path]) -> list[Method]:
     grouped = runs_by_method(results)
     if len(grouped) > len(MARKERS):
         raise ValueError(
-            f"A report shows at most {len(MARKERS)} methods, got {len(grouped)}; name fewer folders."
+            f"A report shows at most {len(MARKERS)} methods, got {len(grouped)}; name fewer."
         )
     return [
         Method(label, runs, *_ranking_of(runs[0]))

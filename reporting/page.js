@@ -20,6 +20,7 @@ for (const button of document.querySelectorAll("th button")) {
 }
 
 // Differences to the method that is chosen.
+const signed = (value) => ["−", "", "+"][Math.sign(value) + 1] + Math.abs(value).toFixed(1);
 const choice = document.querySelector("#reference");
 choice?.addEventListener("change", () => {
   for (const row of document.querySelector("#classes-table").tBodies[0].rows) {
@@ -28,7 +29,7 @@ choice?.addEventListener("change", () => {
       const own = row.querySelector(`[data-ap="${cell.dataset.difference}"]`).dataset.value;
       const known = own !== "" && base !== "";
       cell.dataset.value = known ? own - base : "";
-      cell.textContent = known ? (own - base < 0 ? "−" : "+") + Math.abs(own - base).toFixed(1) : "–";
+      cell.textContent = known ? signed(own - base) : "–";
     }
   }
 });
