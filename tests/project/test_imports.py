@@ -24,6 +24,10 @@ MAY_IMPORT = {  # beside the standard library and packages that are not listed a
         *("command_line", "common", "compat", "configuration", "dassl", "evaluation", "loading"),
         *("losses", "modeling", "prediction", "trainers"),
     },
+    "reporting": {
+        *("common", "compat", "dassl", "datasets", "evaluation", "loading", "modeling"),
+        *("prediction", "reporting"),
+    },
     "compat": {"common", "compat", "dassl"},
 }
 HEAVY = {"matplotlib", "nltk", "onnx", "onnxruntime", "pandas", "sklearn", "transformers"}
