@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import pytest
+
+import train
+from tests.helpers.small_set import arguments, write_set
+
+TRAINERS = ("ZeroshotCLIP", "CoOp", "DualCoOp")  # untrained; one feature a class; two, on regions
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """Folder of a short run of each trainer, with scores, on the small set."""
+    root = tmp_path_factory.mktemp("report")
+    write_set(root)
+    more = ("TEST.SAVE_SCORES", "True", "OPTIM.MAX_EPOCH", "2", "TRAIN.PRINT_FREQ", "1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "collect_env_info", str)  # it takes a second a run
+        for trainer in TRAINERS:
+            train.main(arguments(root, trainer, root / "runs" / trainer / "seed1", *more))
+    return root / "runs"
