@@ -108,7 +108,7 @@ def draw_confusion(path: Path, found: Confusion, names: Sequence[str]) -> None:
     level = 100 * found.level.clone().fill_diagonal_(float("nan")).numpy()
     font = 8 if size <= _NUMBERS_UP_TO else 7
     with _axes(path, (side, side - 0.4)) as axes:
-        image = axes.imshow(level, cmap="PuOr_r", vmin=0, vmax=100)
+        image = axes.imshow(level, cmap="PuOr_r", vmin=20, vmax=80)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_ticks(range(size))
         axes.set_xticklabels(names, rotation=90, fontsize=font, parse_math=False)
@@ -117,11 +117,11 @@ def draw_confusion(path: Path, found: Confusion, names: Sequence[str]) -> None:
         if size <= _NUMBERS_UP_TO:
             for (a, b), value in np.ndenumerate(level):
                 if not np.isnan(value):
-                    colour = "white" if abs(value - 50) > 35 else "black"
+                    colour = "white" if abs(value - 50) > 21 else "black"
                     axes.text(
                         b, a, f"{value:.0f}", ha="center", va="center", fontsize=6, color=colour
                     )
-        bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
+        bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, extend="both")
         bar.ax.tick_params(labelsize=7)
         bar.set_label("level of the absent class's score (%); 50: no confusion", fontsize=8)
 

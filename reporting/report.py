@@ -249,8 +249,16 @@ def _class_figures(
         if ap is not None
     )
     return [
-        figure_of(curve, f"Precision and recall of {row.name}. AP: {values}.", "of the first seed"),
-        figure_of(spread, f"Scores of images with and without {row.name}.", "of the first seed"),
+        figure_of(
+            curve,
+            f"Precision and recall of {row.name}. AP: {values}.",
+            "Precision and recall, first seed",
+        ),
+        figure_of(
+            spread,
+            f"Scores of images with and without {row.name}.",
+            "Shares of images by score, first seed",
+        ),
     ]
 
 
