@@ -156,7 +156,8 @@ def draw_learning(
                 every = max(len(steps) // 6, 1)
                 style = _line(i) | {"linewidth": 1.2, "alpha": 0.8, "markevery": every}
                 axes.plot(steps, values, **style, label=_label(label) if number == 0 else None)
-        axes.set(xlabel="step" if name.startswith("train/") else "epoch", ylabel=name)
+        axes.set(xlabel="step" if name.startswith("train/") else "epoch")
+        axes.set_ylabel(name, parse_math=False)
         _legend(axes)
 
 

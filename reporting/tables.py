@@ -15,7 +15,8 @@ from evaluation.tables import METRICS, summarise
 from reporting.confusion import Confusion
 from reporting.methods import Method
 
-RUN_FACTS = ("trainer", "config", "seed", "score", "selection", "epoch")
+METHOD_FACTS = ("trainer", "config", "backbone", "score", "selection")
+RUN_FACTS = ("trainer", "config", "backbone", "seed", "score", "selection", "epoch")
 Number = float | None
 
 
@@ -64,7 +65,7 @@ def method_rows(methods: Sequence[Method]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "label": method.label,
-                **{key: runs[0].get(key) for key in ("trainer", "config", "score", "selection")},
+                **{key: runs[0].get(key) for key in METHOD_FACTS},
                 "seeds": [run["seed"] for run in runs],
                 "metrics": summarise(runs),
                 "seconds": statistics.mean(seconds) if seconds else None,

@@ -1,4 +1,4 @@
-r"""Write one HTML page on some runs: tables, curves, confusions, mistakes, nearest captions.
+r"""Write one HTML page on some runs: tables, curves, confusions, mistakes, nearest texts.
 
     python scripts/report.py output/shapes_lt --output output/report
 
@@ -42,8 +42,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="N",
         help="training captions compared with the classes; 0: none; default: 2000",
     )
+    flag(
+        "--words",
+        type=_count,
+        default=3,
+        metavar="N",
+        help="vocabulary's nearest words shown of each context token; 0: none; default: 3",
+    )
     args = parser.parse_args(argv)
-    page = write_report(args.runs, args.output, args.mistakes, args.captions)
+    page = write_report(args.runs, args.output, args.mistakes, args.captions, args.words)
     print(f"Report written to {page}")
 
 

@@ -111,7 +111,7 @@ def test_cells_are_those_of_the_results(hostile):
     for row, run in zip(cells(text, "runs"), (lmpt, zero_shot), strict=True):
         metrics = [run["metrics"].get(k) for k in ("mAP", "mAP_head", "mAP_medium", "mAP_tail")]
         assert row[0] == run["trainer"]
-        assert row[5:9] == [f"{value:.2f}" for value in metrics]
+        assert row[6:10] == [f"{value:.2f}" for value in metrics]
     for row, own, base in zip(
         cells(text, "classes"), lmpt["per_class"], zero_shot["per_class"], strict=True
     ):
@@ -129,6 +129,11 @@ def test_runs_with_weights_show_regions_and_captions(runs, tmp_path):
     assert text.count("its strongest region framed") > 0
     for method in ("CoOp", "DualCoOp", "ZeroshotCLIP"):
         assert f"{method}: nearest training captions" in text
+    assert "DualCoOp: nearest words" in text  # with their class
+    words = text[text.index('<section id="words">') :]
+    assert "<summary>CoOp " in words[: words.index("</section>")]  # shared by all classes
+    tables = (tmp_path / "report" / "words").iterdir()
+    assert {path.name for path in tables} == {"000_CoOp_CoOp.csv", "001_DualCoOp_DualCoOp.csv"}
     assert 'class="note"' not in text
 
 

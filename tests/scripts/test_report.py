@@ -12,11 +12,13 @@ from tests.helpers.saved_runs import made_scores, write_run
 def test_the_page_is_written_where_it_was_asked_for(tmp_path, capsys):
     logits, targets = made_scores(20, 2)
     folder = write_run(tmp_path / "run", ["cat", "dog"], logits, targets, ["a.jpg"] * 20)
-    main([str(folder), "--output", str(tmp_path / "here"), "--mistakes", "0", "--captions", "0"])
+    nothing = [word for part in ("mistakes", "captions", "words") for word in (f"--{part}", "0")]
+    main([str(folder), "--output", str(tmp_path / "here"), *nothing])
     page = tmp_path / "here" / "index.html"
     assert f"Report written to {page}" in capsys.readouterr().out
     text = page.read_text()
     assert "false positives" not in text and "nearest training captions" not in text
+    assert "the weights do not load" not in text
 
 
 @pytest.mark.parametrize(
