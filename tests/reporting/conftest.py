@@ -5,7 +5,7 @@ import pytest
 import train
 from tests.helpers.small_set import arguments, write_set
 
-TRAINERS = ("ZeroshotCLIP", "CoOp", "DualCoOp")  # untrained; one feature a class; two, on regions
+TRAINERS = ("CoOp", "DualCoOp")  # one text feature a class; two, on regions
 
 
 @pytest.fixture(scope="session")

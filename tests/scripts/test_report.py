@@ -10,8 +10,8 @@ from tests.helpers.saved_runs import made_scores, write_run
 
 
 def test_the_page_is_written_where_it_was_asked_for(tmp_path, capsys):
-    logits, targets = made_scores(20, 2)
-    folder = write_run(tmp_path / "run", ["cat", "dog"], logits, targets, ["a.jpg"] * 20)
+    logits, targets = made_scores(20, 1)
+    folder = write_run(tmp_path / "run", ["cat"], logits, targets, ["a.jpg"] * 20)
     nothing = [word for part in ("mistakes", "captions", "words") for word in (f"--{part}", "0")]
     main([str(folder), "--output", str(tmp_path / "here"), *nothing])
     page = tmp_path / "here" / "index.html"
