@@ -39,7 +39,7 @@ def learning_curves(folder: Path) -> Mapping[str, Curve]:
     """The scalars that TensorBoard's event files below a run's folder hold.
 
     They are exact where log.txt is rounded. Of steps that a resumed run took again, the later
-    values count.
+    values count. A damaged file is read up to the damage.
 
     Args:
         folder: the run's.
@@ -47,7 +47,7 @@ def learning_curves(folder: Path) -> Mapping[str, Curve]:
     Returns:
         Steps and values by name, such as "train/loss"; empty without event files.
     """
-    files = sorted(folder.rglob("events.out.tfevents.*"))
+    files = sorted(path for path in folder.rglob("events.out.tfevents.*") if path.is_file())
     if not files:
         return {}
     from tensorboard.backend.event_processing import event_accumulator

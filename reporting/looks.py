@@ -81,22 +81,24 @@ def _look_at_captions(looks: Looks, run: TrainedModel, count: int) -> None:
 
 
 def write_looks(folder: Path, looks: Sequence[Looks], names: Mapping[int, str]) -> None:
-    """Write mistakes.csv, captions.csv and words/ of all methods.
+    """Write mistakes.csv, captions.csv and words/ of all methods, as far as there are any.
 
     Args:
         folder: the report's.
         looks: of each method.
         names: of the classes, by number.
     """
-    _write_mistakes(folder, looks, names)
-    _write_captions(folder, looks, names)
+    if any(look.entries for look in looks):
+        _write_mistakes(folder / "mistakes.csv", looks, names)
+    if any(look.captions for look in looks):
+        _write_captions(folder / "captions.csv", looks, names)
     for number, look in enumerate(looks):
         if look.words:
             path = folder / "words" / f"{numbered_name(number, look.label)}.csv"
             write_text(path, as_csv(look.words))
 
 
-def _write_mistakes(folder: Path, looks: Sequence[Looks], names: Mapping[int, str]) -> None:
+def _write_mistakes(path: Path, looks: Sequence[Looks], names: Mapping[int, str]) -> None:
     rows = [
         [
             look.label,
@@ -112,14 +114,14 @@ def _write_mistakes(folder: Path, looks: Sequence[Looks], names: Mapping[int, st
         for e in entries
     ]
     headers = ["method", "class", "kind", "rank", "score", "path", *("left", "top"), "right"]
-    write_csv(folder / "mistakes.csv", [*headers, "bottom"], rows)
+    write_csv(path, [*headers, "bottom"], rows)
 
 
-def _write_captions(folder: Path, looks: Sequence[Looks], names: Mapping[int, str]) -> None:
+def _write_captions(path: Path, looks: Sequence[Looks], names: Mapping[int, str]) -> None:
     rows = [
         [look.label, names[c], place, value, text]
         for look in looks
         for c, entries in enumerate(look.captions)
         for place, (value, text) in enumerate(entries, 1)
     ]
-    write_csv(folder / "captions.csv", ["method", "class", "place", "cosine", "caption"], rows)
+    write_csv(path, ["method", "class", "place", "cosine", "caption"], rows)

@@ -40,4 +40,8 @@ def test_learning_curves_are_the_scalars_written_and_later_values_count(tmp_path
     assert name == "train/loss"
     assert steps.tolist() == [0, 1, 2, 3]
     assert values.tolist() == [0, 0.5, 1.25, 1.75]
+    newer = next((tmp_path / "tensorboard").glob("*.2"))
+    newer.write_bytes(newer.read_bytes()[:-1])  # its last value is lost
+    (tmp_path / "events.out.tfevents.folder").mkdir()
+    assert learning_curves(tmp_path)["train/loss"][1].tolist() == [0, 0.5, 1.25, 1.5]
     assert learning_curves(tmp_path / "elsewhere") == {}
