@@ -77,7 +77,12 @@ class TrainedModel:
     def logits(self, images: Tensor) -> Tensor:
         """Logits [B, C], fp32, of preprocessed images [B, 3, H, W]."""
         with torch.inference_mode():
-            return self.model.logits(self.features(images), self.text).float()
+            return self.logits_of(self.features(images))
+
+    def logits_of(self, features: Features) -> Tensor:
+        """Logits [B, C], fp32, of features that this model's `features`, or its equal, made."""
+        with torch.inference_mode():
+            return self.model.logits(features, self.text).float()
 
     def scores(self, logits: Tensor) -> Tensor:
         """Probabilities [B, C] that TEST.THRESHOLD is compared with, of logits [B, C]."""
@@ -126,8 +131,7 @@ def load_run(
     built = _build(cfg, trainer, classnames or own, _run_name(folder), folder)
     if path:
         options = own_options(cfg, cfg.TRAINER.NAME)
-        per_class = trainer.class_specific or bool(options.get("CSC", False))
-        here = origin_of(cfg, options, built.clip_digest, built.classnames, per_class)
+        here = origin_of(cfg, options, built.clip_digest, built.classnames, is_class_specific(cfg))
         load_into(built.model.learner, path, checkpoint, here)
         built.epoch, built.selection = int(checkpoint["epoch"]), how_chosen(path, checkpoint)
     return built
@@ -158,6 +162,12 @@ def config_of(words: Sequence[str]) -> CfgNode:
     cfg = build_cfg(build_parser().parse_intermixed_args(list(words)))
     cfg.freeze()
     return cfg
+
+
+def is_class_specific(cfg: CfgNode) -> bool:
+    """Whether a config's method trains a part of its own for each class."""
+    trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
+    return trainer.class_specific or bool(own_options(cfg, cfg.TRAINER.NAME).get("CSC", False))
 
 
 def _build(
