@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from prediction.comparison import Column, Row, column_of, sorted_rows
+from tests.helpers.small_set import NAMES
+from tests.helpers.untrained_runs import untrained
+
+
+def test_rows_follow_the_first_model_that_knows_a_class():
+    names = [["cat", "dog", "tv"], ["wolf", "dog", "owl"]]
+    rows = sorted_rows(names, [[0.2, 0.9, 0.5], [0.7, 0.1, 0.3]])
+    assert rows == [
+        Row("dog", (0.9, 0.1)),  # first of the first model
+        Row("wolf", (None, 0.7)),  # first of the second
+        Row("tv", (0.5, None)),
+        Row("owl", (None, 0.3)),
+        Row("cat", (0.2, None)),
+    ]
+
+
+def test_a_column_says_what_its_scores_are(roots):
+    root = roots["ViT"]
+    learnt = untrained(root, "CoOp", "TEST.THRESHOLD", "0.3")
+    assert column_of(learnt) == Column("CoOp", "sigmoid", dict.fromkeys(NAMES, 0.3))
+    softmax = untrained(root, "CoOp", "TEST.SCORE", "softmax")
+    thresholds = dict.fromkeys(NAMES, 0.5)
+    assert column_of(softmax) == Column("CoOp", "softmax over 4 classes", thresholds)
+    assert column_of(untrained(root, "ZeroshotCLIP")).thresholds == {}
