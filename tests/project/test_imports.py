@@ -30,7 +30,9 @@ MAY_IMPORT = {  # beside the standard library and packages that are not listed a
     },
     "compat": {"common", "compat", "dassl"},
 }
-HEAVY = {"matplotlib", "nltk", "onnx", "onnxruntime", "pandas", "sklearn", "transformers"}
+HEAVY = {
+    *("gradio", "matplotlib", "nltk", "onnx", "onnxruntime", "pandas", "sklearn", "transformers")
+}
 
 
 def imported(path: Path) -> list[tuple[str, bool]]:
