@@ -14,9 +14,10 @@ from tqdm import tqdm
 from common.files import write_whole
 from loading.images import PictureError, read_picture
 from prediction import TrainedModel
+from prediction.region_maps import region_cosines
 from reporting.methods import Ranking
 from reporting.mistakes import Mistake, worst_mistakes
-from reporting.regions import Box, region_box, region_cosines
+from reporting.regions import Box, region_box
 
 SIDE = 112  # pixels of a thumbnail's longer side
 _BATCH = 16

@@ -1,15 +1,9 @@
-"""Where a method looks in a picture: the region that speaks most for a class."""
+"""Where a region of the image encoder lies in a picture."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
-
-from modeling.encoders.features import Features
-from prediction import TrainedModel
 
 
 class Box(NamedTuple):
@@ -19,33 +13,6 @@ class Box(NamedTuple):
     top: float
     right: float
     bottom: float
-
-
-def region_cosines(run: TrainedModel, features: Features) -> Tensor | None:
-    """Similarity [B, R, C] that each region would give its image, were it the only region.
-
-    That is the method's own similarity (`PromptModel.cosines`), whatever its prompts and however
-    it pools.
-
-    Args:
-        run: a trained model.
-        features: of B images.
-
-    Returns:
-        In fp32; None where the method looks at no regions.
-    """
-    local = features.local_features
-    if local is None:
-        return None
-    if run.cfg.MODEL.DENSE.MEAN_TOKEN:
-        local = local[:, 1:]  # the mean of all regions comes first
-    size, regions = local.shape[:2]
-    alone = Features(
-        features.global_features.repeat_interleave(regions, dim=0),
-        local.reshape(-1, 1, local.shape[2]),
-    )
-    with torch.inference_mode():
-        return run.model.cosines(alone, run.text).float().unflatten(0, (size, regions))
 
 
 def region_box(region: int, stride: int, inputs: Mapping[str, Any], width: int, height: int) -> Box:

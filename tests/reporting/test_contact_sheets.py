@@ -7,6 +7,7 @@ from PIL import Image
 
 from loading.images import read_picture
 from prediction import load_run
+from prediction.region_maps import region_cosines
 from reporting.contact_sheets import (
     SIDE,
     add_thumbnails,
@@ -15,7 +16,7 @@ from reporting.contact_sheets import (
     write_sheet,
 )
 from reporting.methods import Ranking, read_methods
-from reporting.regions import Box, region_box, region_cosines
+from reporting.regions import Box, region_box
 from tests.helpers.saved_runs import made_scores
 
 
