@@ -17,9 +17,10 @@ def tunes_image_tower(run: TrainedModel) -> bool:
     return hasattr(run.model.learner, "visual")
 
 
-def thresholds(run: TrainedModel) -> Tensor:
-    """The probability [C] above which each class counts as present."""
-    return torch.full((len(run.classnames),), float(run.cfg.TEST.THRESHOLD))
+def threshold_log_odds(run: TrainedModel) -> Tensor:
+    """What the log-odds of each class have to exceed for it to count as present: [C], fp64."""
+    shared = torch.tensor(run.cfg.TEST.THRESHOLD, dtype=torch.float64).logit()
+    return shared.repeat(len(run.classnames))
 
 
 def described(run: TrainedModel) -> dict[str, str]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from common.files import replacing
 from prediction.class_weights import check_same_for_all_images, to_full_precision
-from prediction.export_metadata import described, thresholds
+from prediction.export_metadata import described, threshold_log_odds
 from prediction.trained_model import TrainedModel
 
 OPSET = 17  # of the operators; has layer normalisation, and runtimes since 2022 read it
@@ -43,7 +43,7 @@ def write_onnx(run: TrainedModel, path: str | Path) -> float:
 
     The input is "images" [batch, 3, H, W] with the run's INPUT.SIZE, the output "logits"
     [batch, C]. The metadata are those of `prediction.export_metadata`,
-    with the thresholds in JSON.
+    with the thresholds' log-odds in JSON.
 
     Args:
         run: on the CPU; computes in fp32 from here on.
@@ -65,7 +65,7 @@ def write_onnx(run: TrainedModel, path: str | Path) -> float:
     shape = (3, *run.cfg.INPUT.SIZE)
     with replacing(path) as temporary:
         _record(module, shape, temporary)
-        chosen = {"thresholds": json.dumps(thresholds(run).tolist())}
+        chosen = {"threshold_log_odds": json.dumps(threshold_log_odds(run).tolist())}
         _add_metadata(temporary, {**described(run), **chosen})
         return _largest_difference(module, shape, temporary)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from common.files import write_whole
 from prediction.class_weights import class_weights, to_full_precision
-from prediction.export_metadata import described, thresholds, tunes_image_tower
+from prediction.export_metadata import described, threshold_log_odds, tunes_image_tower
 from prediction.trained_model import TrainedModel
 
 TOWER = "visual."  # before the names of the image tower's tensors, as in CLIP's own files
@@ -36,12 +36,13 @@ def write_plain(run: TrainedModel, path: str | Path, image_tower: bool = True) -
             "export it without --no-image-tower."
         )
     to_full_precision(run)
-    weights = class_weights(run)
+    weights, log_odds = class_weights(run), threshold_log_odds(run)
     tensors = {
         "text_features": weights.text_features,
         "logit_scale": weights.scale,
         "logit_offset": weights.offset,
-        "thresholds": thresholds(run),
+        "thresholds": log_odds.sigmoid(),
+        "threshold_log_odds": log_odds,
     }
     metadata = described(run)
     if image_tower:

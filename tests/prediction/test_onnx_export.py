@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ def test_the_graph_says_what_its_logits_depend_on(trained, tmp_path):
     assert [entry.version for entry in graph.opset_import if entry.domain == ""] == [OPSET]
     meta = {entry.key: entry.value for entry in graph.metadata_props}
     assert json.loads(meta["classnames"]) == NAMES
-    assert json.loads(meta["thresholds"]) == pytest.approx([0.3] * 4)
+    assert json.loads(meta["threshold_log_odds"]) == pytest.approx([math.log(0.3 / 0.7)] * 4)
     assert (meta["trainer"], meta["probability"], meta["resize"]) == ("LMPT", "softmax", "squash")
 
 

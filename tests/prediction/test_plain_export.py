@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import re
 import subprocess
@@ -137,6 +138,7 @@ def test_the_file_says_what_its_tensors_depend_on(files, trained):
     with safe_open(files["LMPT, softmax"][1], "pt") as file:
         meta, shapes = file.metadata(), {k: file.get_slice(k).get_shape() for k in file.keys()}  # noqa: SIM118
         thresholds, tower = file.get_tensor("thresholds"), file.get_tensor("visual.proj")
+        log_odds = file.get_tensor("threshold_log_odds")
     assert json.loads(meta["classnames"]) == NAMES
     weights = trained.root() / "mine" / "clip.pt"
     assert (meta["backbone"], meta["backbone_sha256"]) == (str(weights), file_digest(weights))
@@ -149,6 +151,7 @@ def test_the_file_says_what_its_tensors_depend_on(files, trained):
     )
     assert shapes["text_features"] == [4, 32] and shapes["logit_offset"] == [4]
     assert thresholds.tolist() == pytest.approx([0.3] * 4)
+    assert log_odds.tolist() == pytest.approx([math.log(0.3 / 0.7)] * 4)
     assert tower.dtype == torch.float16  # which holds these weights exactly
     with safe_open(files["without tower"][1], "pt") as file:
         assert not any(name.startswith("visual.") for name in file.keys())  # noqa: SIM118

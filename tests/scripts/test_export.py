@@ -24,7 +24,8 @@ def test_one_command_writes_both_files(run, tmp_path, capsys, monkeypatch):
     export.main(words)
     with safe_open(plain, "pt") as file:
         names = set(file.keys())
-    assert names == {"text_features", "logit_scale", "logit_offset", "thresholds"}
+    of_classes = {"text_features", "logit_offset", "thresholds", "threshold_log_odds"}
+    assert names == {"logit_scale", *of_classes}
     printed = capsys.readouterr().out
     assert f"Written to {plain}\n" in printed
     assert f"Written to {graph}, opset {onnx_export.OPSET}; largest difference" in printed
