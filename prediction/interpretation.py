@@ -29,7 +29,7 @@ class ContextToken:
         classname: the class it belongs to; "" where all classes share it.
         number: its place among the contexts of its role and class, from 1.
         words: the nearest first, as CLIP's vocabulary writes them ("</w>" ends a word).
-        distances: Euclidean, of each of them.
+        distances: of each of them, Euclidean.
     """
 
     role: str
