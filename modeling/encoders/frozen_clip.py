@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from common.threads import step_threads, threads
 from modeling.clip.loader import load_clip
 from modeling.clip.precision import Precision
 from modeling.encoders.dense_image_encoder import DenseImageEncoder
@@ -103,6 +104,10 @@ class FrozenClip:
     def autocast(self) -> AbstractContextManager:
         """Context in which the towers run."""
         return self.precision.autocast()
+
+    def worthwhile_threads(self) -> AbstractContextManager:
+        """Context with as many CPU threads as steps on the text tower are worth."""
+        return threads(step_threads(self.clip_model, self.device))
 
     def encode_images(self, images: Tensor) -> Features:
         """Features of images [B, 3, H, W] on the device."""

@@ -6,7 +6,7 @@ one; so does any loop of a few lines (docs/architecture.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -176,6 +176,12 @@ class PromptModel(nn.Module):
         regions = features.local_features @ text.t()  # [B, R, C]
         pooled = region_pool(regions, regions, self.options.REGION_SCALE, features.mask)  # [B, C]
         return cosines.lerp(pooled, weight)
+
+    @torch.no_grad()
+    def mean_cosine(self, batches: Iterable[Features]) -> Tensor:
+        """Mean similarity of the images of some batches and all classes: a scalar."""
+        text = self.text_features()
+        return torch.cat([self.cosines(features, text) for features in batches]).mean()
 
     def logits(self, features: Features, text: Any) -> Tensor:  # noqa: ANN401
         """Logits [B, C], fp32: scaled cosines."""

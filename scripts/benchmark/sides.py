@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 import train
-from common.threads import step_threads, threads
 from configuration import build_cfg
 from modeling.clip.loader import load_clip
 from scripts.benchmark.data import FOLDER, Benchmark
@@ -130,7 +129,7 @@ def measure_ours(trainer: PromptTrainer, meter: Meter) -> Measured:
     arithmetic = operations(
         lambda: torch.autograd.grad(trainer.model.text_features().sum(), contexts)
     )
-    with threads(step_threads(trainer.clip.clip_model, trainer.device)):
+    with trainer.clip.worthwhile_threads():
         with meter.memory() as memory:
             for _ in range(_FIRST_STEPS):
                 step()
@@ -152,7 +151,7 @@ def measure_naive(naive: NaiveLMPT, trainer: PromptTrainer, meter: Meter) -> Mea
         naive.step(paths, rows, flips)
 
     tests = [item.impath for item in trainer.dm.dataset.test]
-    with threads(step_threads(trainer.clip.clip_model, trainer.device)):
+    with trainer.clip.worthwhile_threads():
         with meter.memory() as memory:
             arithmetic = operations(step)
         seconds = meter.median(step)

@@ -7,8 +7,9 @@ versions lack it and are read all the same.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from dassl.utils import load_checkpoint
 from torch import Tensor, nn
 
 from common.former_spellings import renamed
+from compat.checkpoint_writer import point_to
 
 BEST = "model-best.pth.tar"
 _NUMBERED = re.compile(r"model\.pth\.tar-(\d+)")
@@ -68,6 +70,11 @@ class Checkpoints:
         path = self.folder / BEST
         return load_checkpoint(str(path)) if path.is_file() else None
 
+    def best_metric(self) -> float:
+        """The watched metric of the best checkpoint, in percent; -inf without one."""
+        best = self.best()
+        return -math.inf if best is None else best["val_result"]
+
     def resume_point(self) -> tuple[Path, dict[str, Any]] | None:
         """The checkpoint with most epochs done and what it holds, or None.
 
@@ -78,6 +85,18 @@ class Checkpoints:
         if best is not None and best["epoch"] > last:
             return self.folder / BEST, best
         return (numbered[last], load_checkpoint(str(numbered[last]))) if numbered else None
+
+    def complete(self, done: int, save: Callable[[], None]) -> None:
+        """Make up for what a kill cut short after an epoch: its numbered file, the pointer to it.
+
+        Args:
+            done: epochs done.
+            save: writes the numbered checkpoint.
+        """
+        if done not in self.epochs():  # stopped between the best one and this one
+            save()
+        point_to(self.find(done))  # stopped between writing it and naming it
+        self.keep_newest(done)
 
     def keep_newest(self, last: int) -> None:
         """Remove checkpoints before epoch `last` that were kept for resuming alone."""

@@ -13,7 +13,8 @@ from modeling.encoders.dense_image_encoder import VIT_REGIONS
 from modeling.prompts.logit_scale import OFFSETS
 from modeling.prompts.prompt_learner import POSITIONS
 from modeling.prompts.prompt_model import PromptModel
-from trainers.base.epoch_selection import FINAL_MODELS, PLATEAU
+from trainers.base.epoch_selection import FINAL_MODELS
+from trainers.base.plateau import PLATEAU
 
 declare_rules("MODEL.DENSE", {"VIT": Choice(VIT_REGIONS)})
 declare_rules(

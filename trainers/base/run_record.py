@@ -1,4 +1,4 @@
-"""What a checkpoint says of its run: where it comes from, and the time it has taken so far."""
+"""What is known of a run: where it comes from, its weights, and the time it has taken so far."""
 
 from __future__ import annotations
 
@@ -9,13 +9,28 @@ from typing import Any
 from yacs.config import CfgNode
 
 
-class RunClock:
-    """Wall-clock seconds of a run and of its parts, over all processes that it took."""
+class RunRecord:
+    """What checkpoints and results say of a run beside weights and figures.
 
-    def __init__(self) -> None:
+    Its wall-clock seconds are those of all processes that it took.
+
+    Args:
+        selection: TEST.FINAL_MODEL.
+
+    Attributes:
+        origin: where the run comes from, of `origin_of`; empty if nothing is trained.
+        epoch: epochs of training behind the weights at hand.
+        selection: how these were chosen.
+        trains: whether this process trains, and not only evaluates.
+        training: seconds of its epochs.
+    """
+
+    def __init__(self, selection: str) -> None:
         self._born = time.time()
         self._earlier: Mapping[str, Any] = {}
-        self.training = 0.0
+        self.origin: Mapping[str, Any] = {}
+        self.epoch, self.selection = 0, selection
+        self.trains, self.training = False, 0.0
 
     def continue_from(self, run: Mapping[str, Any]) -> None:
         """Count in what a checkpoint says that earlier processes took."""
@@ -34,6 +49,11 @@ class RunClock:
             "seconds_spent": {name: s + earlier.get(name, 0.0) for name, s in parts.items()},
         }
 
+    def of_weights(self, caching: float) -> dict[str, Any]:
+        """What `RunReport.write` says of the weights at hand; `caching` as of `spent`."""
+        weights = {"epoch": self.epoch, "selection": self.selection, "evaluation": not self.trains}
+        return {**weights, **self.spent(caching)}
+
 
 def origin_of(
     cfg: CfgNode, options: CfgNode, clip_digest: str, classnames: Sequence[str], per_class: bool
@@ -45,14 +65,14 @@ def origin_of(
         options: the method's own node of it.
         clip_digest: SHA-256 of CLIP's weights.
         classnames: C names.
-        per_class: whether what is learnt has a part for each class.
+        per_class: whether what is learnt has a part for each class, whatever the options.
     """
     return {
         "trainer": cfg.TRAINER.NAME,
         "backbone": cfg.MODEL.BACKBONE.NAME,
         "clip": clip_digest,
         "classnames": list(classnames),
-        "class_specific": per_class,
+        "class_specific": per_class or bool(options.get("CSC", False)),
         "options": _plain(options),
         "selection": cfg.TEST.FINAL_MODEL,
         "max_epoch": cfg.OPTIM.MAX_EPOCH,

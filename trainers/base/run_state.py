@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import io
+import sys
 from pathlib import Path
-from typing import Any
 
 from dassl.utils import load_checkpoint, save_checkpoint
 from torch import nn
@@ -13,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from common.rng_state import get_rng_state, set_rng_state
 from trainers.base.checkpoints import Checkpoints, how_chosen, load_into
-from trainers.base.run_record import RunClock
+from trainers.base.run_record import RunRecord
 
 
 class RunState:
@@ -24,9 +25,8 @@ class RunState:
         learner: what is trained.
         optim: its optimiser.
         sched: its schedule.
-        clock: of the run.
-        origin: gives where the run comes from; see `origin_of`.
-        caching: gives the seconds in which caches were made.
+        record: of the run; which weights are at hand is kept there.
+        every: epochs between checkpoints that stay; 0: the last epoch's alone.
     """
 
     def __init__(
@@ -35,35 +35,41 @@ class RunState:
         learner: nn.Module,
         optim: Optimizer,
         sched: LRScheduler,
-        clock: RunClock,
-        origin: Callable[[], dict[str, Any]],
-        caching: Callable[[], float],
+        record: RunRecord,
+        every: int,
     ) -> None:
         self.name, self.learner, self.optim, self.sched = name, learner, optim, sched
-        self.clock, self.origin, self.caching = clock, origin, caching
+        self.record, self.every = record, every
 
     def save(
         self,
         directory: str | Path,
         done: int,
+        caching: float,
         val_result: float | None,
-        resume_only: bool,
-        **naming: Any,  # noqa: ANN401 - as of save_checkpoint
+        is_best: bool,
+        model_name: str,
     ) -> None:
         """Write a checkpoint to `<directory>/<name>`.
+
+        One is written after every epoch, to resume from. Those between TRAIN.CHECKPOINT_FREQ's are
+        removed as soon as a later one is there, and leave no line in the log, which they would
+        drown.
 
         Args:
             directory: a run's folder.
             done: epochs done.
+            caching: seconds in which this process made or loaded caches.
             val_result: the watched metric, in percent.
-            resume_only: whether a later checkpoint may take its place.
-            **naming: `is_best` and `model_name` of `dassl.utils.save_checkpoint`.
+            is_best: also copy it to `model-best.pth.tar`.
+            model_name: file name; "" for the numbered one, `model.pth.tar-<epochs done>`.
 
         Raises:
             FloatingPointError: a weight is infinite or NaN; nothing is written.
             OSError: the disk is full, or the folder cannot be written to.
         """
-        spent = self.clock.spent(self.caching())
+        resume_only = not model_name and not self._stays(done)
+        spent = self.record.spent(caching)
         state = {
             "state_dict": self.learner.state_dict(),
             "epoch": done,
@@ -71,9 +77,19 @@ class RunState:
             "scheduler": self.sched.state_dict(),
             "val_result": None if val_result is None else float(val_result),
             "rng_state": get_rng_state(),
-            "run": {**self.origin(), **spent, "resume_only": resume_only},
+            "run": {**self.record.origin, **spent, "resume_only": resume_only},
         }
-        save_checkpoint(state, str(Path(directory, self.name)), **naming)
+        log = io.StringIO() if resume_only else sys.stdout
+        with contextlib.redirect_stdout(log):
+            folder = str(Path(directory, self.name))
+            save_checkpoint(state, folder, is_best=is_best, model_name=model_name)
+        if not model_name:
+            Checkpoints(directory, self.name).keep_newest(done)
+
+    def _stays(self, done: int) -> bool:
+        """Whether the numbered checkpoint of an epoch is kept when a later one is there."""
+        last = done == self.record.origin["max_epoch"]
+        return last or (self.every > 0 and done % self.every == 0)
 
     def resume(self, directory: str | Path) -> int:
         """Go on from the checkpoint with most epochs done.
@@ -90,24 +106,22 @@ class RunState:
             return 0
         path, checkpoint = newest
         print(f"Found checkpoint at {directory} (will resume training)")
-        load_into(self.learner, path, checkpoint, self.origin())
+        load_into(self.learner, path, checkpoint, self.record.origin)
         self.optim.load_state_dict(checkpoint["optimizer"])
         self.sched.load_state_dict(checkpoint["scheduler"])
         if "rng_state" in checkpoint:  # absent from files that stock Dassl wrote
             set_rng_state(checkpoint["rng_state"])
-        self.clock.continue_from(checkpoint.get("run", {}))
+        self.record.continue_from(checkpoint.get("run", {}))
+        self.record.epoch = checkpoint["epoch"]
         print(f"Going on after epoch {checkpoint['epoch']} of {path}")
         return checkpoint["epoch"]
 
-    def load(self, directory: str | Path, epoch: int | None) -> tuple[int, str]:
+    def load(self, directory: str | Path, epoch: int | None) -> None:
         """Load what was learnt, to evaluate it.
 
         Args:
             directory: a run's folder.
             epoch: which checkpoint; None takes model-best, or else the newest.
-
-        Returns:
-            Its epochs of training, and how that epoch was chosen.
 
         Raises:
             FileNotFoundError: there is no such checkpoint; the message lists those that are.
@@ -115,7 +129,7 @@ class RunState:
         """
         path = Checkpoints(directory, self.name).find(epoch)
         checkpoint = load_checkpoint(str(path))
-        load_into(self.learner, path, checkpoint, self.origin())
-        done = int(checkpoint["epoch"])
-        print(f"Loaded contexts of epoch {done} from {path}")
-        return done, how_chosen(path, checkpoint)
+        load_into(self.learner, path, checkpoint, self.record.origin)
+        self.record.epoch = int(checkpoint["epoch"])
+        self.record.selection = how_chosen(path, checkpoint)
+        print(f"Loaded contexts of epoch {self.record.epoch} from {path}")

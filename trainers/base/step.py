@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -23,20 +23,24 @@ class TrainingStep:
         terms: from features, targets, index and sample_seed of a batch, all on the device, to its
             loss terms, as `PromptModel.terms`; "loss" is minimised. For a capture it must read no
             value back from the device.
-        parameters: what is trained.
+        parameters: of what is trained; those that ask for no gradient are left alone.
         scaler: scales losses under fp16 autocast, and does nothing otherwise.
-        capture: replay the step as a CUDA graph.
+        capture: replay the step as a CUDA graph, where the parameters lie on a GPU.
     """
 
     def __init__(
         self,
         terms: Callable[[Features, Tensor, Tensor, Tensor], Terms],
-        parameters: Sequence[nn.Parameter],
+        parameters: Iterable[nn.Parameter],
         scaler: torch.amp.GradScaler,
         capture: bool = False,
     ) -> None:
-        self.terms, self.parameters, self.scaler = terms, list(parameters), scaler
-        self._captured = CapturedStep(self._gradients, self.parameters) if capture else None
+        self.terms, self.scaler = terms, scaler
+        self.parameters = [p for p in parameters if p.requires_grad]
+        on_gpu = any(parameter.is_cuda for parameter in self.parameters)
+        self._captured = None
+        if capture and on_gpu:
+            self._captured = CapturedStep(self._gradients, self.parameters)
 
     def __call__(
         self, features: Features, targets: Tensor, index: Tensor, sample_seed: Tensor

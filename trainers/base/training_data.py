@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from common.config_rules import Choice, Number, declare_rules
+from loading.cache.feature_cache import CachedLoader
 from loading.cache.feature_store import FeatureStore, cache_folder
 from loading.images import read_picture
 from loading.loaders import CACHES, LoaderFactory
@@ -123,9 +124,13 @@ class TrainingData:
         """Whether there is something to train on; an evaluation has lists and test pictures."""
         return self.cfg.DATASET.TRAIN_PICTURES or self.texts is not None
 
-    def has_train_pictures(self) -> bool:
-        """Whether every training picture is there, which nobody may have looked for so far."""
-        return all(os.path.isfile(item.impath) for item in self.dataset.train_x)
+    def readable_train_loader(self) -> Iterable[dict[str, Any]] | None:
+        """`plain_train_loader`, or None if a training picture is absent.
+
+        An evaluation needs none of them, so nobody may have looked so far.
+        """
+        there = self.trains or all(os.path.isfile(item.impath) for item in self.dataset.train_x)
+        return self.plain_train_loader if there else None
 
     def build_loaders(self, clip: FrozenClip, tunes_image_encoder: bool = False) -> None:
         """Make the loaders of training, validation and test batches.
@@ -160,6 +165,11 @@ class TrainingData:
         self.test_loader = loaders.evaluation(dataset.test, self._fixed, "test")
         self.plain_train_loader = loaders.evaluation(dataset.train_x, self._fixed, "plain training")
 
+    def fill_cache(self) -> None:
+        """Make the training batches' cache now, if there is one, and not in the first epoch."""
+        if isinstance(self.train_loader, (CachedLoader, TextLoader)):
+            _ = self.train_loader.cache
+
     def start_epoch(self, epoch: int) -> None:
         """Let the sampler draw the order and the views of an epoch, from 0."""
         self.train_sampler.epoch = epoch
@@ -181,6 +191,11 @@ class TrainingData:
     def batch_targets(self, batch: dict[str, Any]) -> Tensor:
         """Targets [B, C] of a batch, on the device."""
         return self._one_row_each(batch["label"].to(self._clip.device, non_blocking=True))
+
+    def batch_places(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Places in the training list [B] and random numbers [B] of a batch, on the device."""
+        device = self._clip.device
+        return tuple(batch[k].to(device, non_blocking=True) for k in ("index", "sample_seed"))
 
     def caption_tokens(self) -> CaptionTokens:
         """The training images' texts, as INPUT.CAPTION* say."""

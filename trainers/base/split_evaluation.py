@@ -1,0 +1,76 @@
+"""Evaluation of a split: its batches through the model, and the evaluator's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from dassl.evaluation import EvaluatorBase
+from torch import Tensor
+from tqdm import tqdm
+
+from modeling.encoders.features import Features
+
+_FEW_BATCHES = 20  # of an evaluation; fewer need no progress bar
+
+Parse = Callable[[dict[str, Any]], tuple[Features, Tensor]]  # a loader's batch
+
+
+class Loader(Protocol):
+    """Batches, and how many there are."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The batches, in order."""
+
+    def __len__(self) -> int:
+        """Their number."""
+
+
+class SplitEvaluation:
+    """Scores the images of a loader, without gradients.
+
+    Args:
+        infer: from features of B images to logits [B, C].
+        labels: from a batch to its features and its labels as the evaluator wants them.
+        targets: from a batch to its features and its targets [B, C].
+        evaluator: any of Dassl's.
+        write_scalar: takes name, value and step, for TensorBoard.
+    """
+
+    def __init__(
+        self,
+        infer: Callable[[Features], Tensor],
+        labels: Parse,
+        targets: Parse,
+        evaluator: EvaluatorBase,
+        write_scalar: Callable[[str, float, int], None],
+    ) -> None:
+        self.infer, self.labels, self.targets = infer, labels, targets
+        self.evaluator, self.write_scalar = evaluator, write_scalar
+
+    @torch.no_grad()
+    def run(self, split: str, loader: Loader, epoch: int) -> Mapping[str, float]:
+        """The evaluator's metrics of a split.
+
+        Args:
+            split: its name.
+            loader: its batches.
+            epoch: number of the epoch, from 0; the step in TensorBoard.
+        """
+        print(f"Evaluate on the *{split}* set")
+        self.evaluator.reset()
+        for batch in tqdm(loader, disable=len(loader) < _FEW_BATCHES):
+            features, labels = self.labels(batch)
+            self.evaluator.process(self.infer(features), labels)
+        metrics = self.evaluator.evaluate()
+        for name, value in metrics.items():
+            self.write_scalar(f"{split}/{name}", value, epoch)
+        return metrics
+
+    @torch.no_grad()
+    def scores(self, loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits and targets [B, C] of each batch."""
+        for batch in loader:
+            features, targets = self.targets(batch)
+            yield self.infer(features), targets
