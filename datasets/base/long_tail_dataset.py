@@ -7,7 +7,6 @@ label file rather than from the labels seen in training.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 import numpy as np
 from dassl.data.datasets import DatasetBase, Datum
@@ -18,16 +17,15 @@ from datasets.base.checks import check_label_mask, overlaps
 from datasets.base.layout import Layout
 from datasets.base.listed_image import ListedImage
 from datasets.base.partial_labels import known_labels, shared_known_labels
-from datasets.base.subsets import few_shot, hold_out
+from datasets.base.splits import Splits, multi_hot
 from datasets.files.captions import captions_of
 from datasets.files.class_freq import check_class_freq
-from datasets.files.list_files import ListEntry, read_labels, read_list
+from datasets.files.list_files import ListEntry, read_labels
 from datasets.texts.text_corpus import TextCorpus, build_corpus
 
 HEAD_COUNT = 100  # training images from which a class belongs to the head
 TAIL_COUNT = 20  # training images below which it belongs to the tail
 GROUPS = ("head", "medium", "tail")
-SHOWN_PATHS = 3
 
 
 def extend_cfg(cfg: CfgNode) -> None:
@@ -107,23 +105,22 @@ class LongTailDataset(DatasetBase):
         )
         layout.check(self.dataset_dir, type(self).__name__)
         raw_names = read_labels(self._path(layout.labels))
-        entries = self._read_lists(len(raw_names))
-        self._check_class_freq(raw_names, entries["train"])
-        used = self._drop_absent(entries, settings.MISSING == "skip", settings.TRAIN_PICTURES)
-        self._choose_subsets(cfg, used, len(raw_names))
+        splits = self._splits(cfg, raw_names)
+        listed, used = splits.listed["train"], splits.used
+        self.missing, self._notes = splits.missing, splits.notes
 
         if settings.CLASSNAMES == "clean":
             self._names = [self.clean_names.get(n, n).replace("_", " ") for n in raw_names]
         else:
             self._names = raw_names
-        targets = {split: _multi_hot(rows, len(raw_names)) for split, rows in used.items()}
-        targets["train"][~self._known_labels(cfg, entries["train"], used["train"])] = -1.0
+        targets = splits.targets()
+        targets["train"][~self._known_labels(cfg, listed, used["train"])] = -1.0
         self.class_counts = (targets["train"] > 0).sum(axis=0, dtype=np.int64)  # [C]
         self.groups = [group_of(count) for count in self.class_counts]
         self.captions = None
         if settings.TRAIN_PICTURES or settings.TEXT_AS_IMAGE:
             self.captions = self._join_captions(
-                settings.CAPTIONS, settings.CAPTIONS_PREFIX, entries["train"], used["train"]
+                settings.CAPTIONS, settings.CAPTIONS_PREFIX, listed, used["train"]
             )
         self.texts = self._corpus(settings, targets["train"], used)
         self._notes += overlaps(used)
@@ -179,93 +176,26 @@ class LongTailDataset(DatasetBase):
     def _path(self, name: str) -> str:
         return os.path.join(self.dataset_dir, name)
 
-    def _read_lists(self, num_classes: int) -> dict[str, list[ListEntry]]:
-        names = {
-            "train": self.layout.train_list,
-            "val": self.layout.val_list,
-            "test": self.layout.test_list,
-        }
-        return {
-            split: read_list(self._path(name), num_classes)
-            for split, name in names.items()
-            if name and os.path.isfile(self._path(name))
-        }
+    def _splits(self, cfg: CfgNode, raw_names: list[str]) -> Splits:
+        """The images that are used: the pictures that are there, chosen as the keys say."""
+        settings, seed = cfg.DATASET, max(cfg.SEED, 0)
+        splits = Splits(self.layout, self.dataset_dir, len(raw_names))
+        self._check_class_freq(raw_names, splits.listed["train"])
+        skip = settings.MISSING == "skip"
+        splits.drop_absent(type(self).__name__, skip, settings.TRAIN_PICTURES)
+        if settings.VAL_FRACTION > 0:
+            splits.hold_out(settings.VAL_FRACTION, seed)
+        if settings.NUM_SHOTS > 0:
+            splits.keep_shots(settings.NUM_SHOTS, seed)
+        return splits
 
     def _check_class_freq(self, names: list[str], entries: list[ListEntry]) -> None:
         """Compare the published counts with those of the whole training list."""
         if not self.layout.class_freq or not os.path.isfile(self._path(self.layout.class_freq)):
             return
-        counted = _multi_hot(entries, len(names)).sum(axis=0, dtype=np.int64)  # [C]
+        counted = multi_hot(entries, len(names)).sum(axis=0, dtype=np.int64)  # [C]
         path = self._path(self.layout.class_freq)
         check_class_freq(path, names, counted, self.layout.train_list)
-
-    def _drop_absent(
-        self, entries: dict[str, list[ListEntry]], skip: bool, train: bool
-    ) -> dict[str, list[ListEntry]]:
-        """Return the images whose pictures exist; `missing` is set on the way.
-
-        Where nobody looks at the training pictures (`train` False) all of them may be absent, or
-        with `skip` all or none: those that are there then decide about the classes' counts, as in
-        training.
-        """
-        used, absent, counts = {}, [], []
-        self.missing = {}
-        for split, rows in entries.items():
-            used[split] = [entry for entry in rows if os.path.isfile(self._path(entry.path))]
-            if split == "train" and not train and not (skip and used[split]):
-                used[split] = list(rows)
-            self.missing[split] = len(rows) - len(used[split])
-            kept = set(used[split])
-            absent += [entry.path for entry in rows if entry not in kept]
-            counts.append(f"{self.missing[split]} of {len(rows)} {split} pictures")
-        nothing_left = [split for split, rows in used.items() if not rows]
-        if absent and (nothing_left or not skip):
-            shown = "\n".join(f"  {self._path(path)}" for path in absent[:SHOWN_PATHS])
-            if nothing_left:
-                advice = f"None is left for {' and '.join(nothing_left)}."
-            else:
-                advice = "To use those that are there only, set DATASET.MISSING skip."
-            raise FileNotFoundError(
-                f"{type(self).__name__}: {', '.join(counts)} are absent, beginning with\n{shown}\n"
-                f"docs/data.md tells where to get them. {advice}"
-            )
-        return used
-
-    def _choose_subsets(
-        self, cfg: CfgNode, used: dict[str, list[ListEntry]], num_classes: int
-    ) -> None:
-        """Hold images out for validation and keep a few shots of the others, where asked to."""
-        fraction, shots = cfg.DATASET.VAL_FRACTION, cfg.DATASET.NUM_SHOTS
-        seed = max(cfg.SEED, 0)
-        self._notes: list[str] = []
-
-        def divide(choose: Callable[..., np.ndarray], amount: float) -> list[list[ListEntry]]:
-            train = used["train"]
-            paths = [entry.path for entry in train]
-            chosen = choose(paths, _multi_hot(train, num_classes), amount, seed)  # [N]
-            return [[e for e, c in zip(train, chosen, strict=True) if c == want] for want in (0, 1)]
-
-        if fraction > 0:
-            if "val" in used:
-                raise ValueError(
-                    f"DATASET.VAL_FRACTION is {fraction:g}, but there is a validation list, "
-                    f"{self._path(self.layout.val_list)}. Set it to 0, or remove the list."
-                )
-            used["train"], used["val"] = divide(hold_out, fraction)
-            if not used["val"]:
-                raise ValueError(
-                    f"DATASET.VAL_FRACTION {fraction:g} of {len(used['train'])} training images "
-                    "holds none out. Raise it, or set it to 0."
-                )
-            rule = f"VAL_FRACTION {fraction:g}, seed {seed}"
-            self._notes.append(f"val is a stratified hold-out of the training list ({rule})")
-        if shots > 0:
-            listed = len(used["train"])
-            used["train"] = divide(few_shot, shots)[1]
-            self._notes.append(
-                f"train is {len(used['train'])} of {listed} images: {shots} of every class or all "
-                f"it has, and more where it comes along with others (NUM_SHOTS, seed {seed})"
-            )
 
     def _known_labels(
         self, cfg: CfgNode, listed: list[ListEntry], used: list[ListEntry]
@@ -311,10 +241,3 @@ class LongTailDataset(DatasetBase):
         return build_corpus(
             settings, folder, dataset, self._names, self.captions, targets, held_out
         )
-
-
-def _multi_hot(entries: list[ListEntry], num_classes: int) -> np.ndarray:
-    targets = np.zeros((len(entries), num_classes), dtype=np.float32)  # [N, C]
-    for target, entry in zip(targets, entries, strict=True):
-        target[list(entry.labels)] = 1.0
-    return targets
