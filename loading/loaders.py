@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from functools import partial
 from multiprocessing import get_start_method
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from common.choices import check_choice
-from common.threads import threads
-from loading.cache.feature_cache import Cache, CachedLoader, FeatureCache
-from loading.cache.feature_files import Put
-from loading.cache.feature_key import pictures_key
-from loading.cache.feature_store import FeatureStore, in_memory
+from loading.cache.feature_cache import Cache, CachedLoader
+from loading.cache.feature_encoder import FeatureEncoder
+from loading.cache.feature_store import FeatureStore
 from loading.cache.image_cache import (
     MAX_CACHE_BYTES,
     ImageCache,
@@ -27,11 +24,7 @@ from loading.cache.image_cache import (
     PreloadingLoader,
     gib,
 )
-from loading.decoding import decoded, ordered_map
 from loading.samplers import (
-    FLIPPED,
-    PLAIN,
-    AllViewsSampler,
     EpochBatchSampler,
     ImageDataset,
     Item,
@@ -47,9 +40,7 @@ CACHES = {
     "images": "each picture is decoded once, and encoded in every step",
     "off": "decoded and encoded in every step",
 }
-_CPU_BATCH = 8  # pictures a forward pass on a CPU
 _ROWS = 512  # cached features an evaluation step: few launches, and regions of them still fit
-Shown = tuple[int, int, Tensor]  # view, first image, pictures [B, 3, H, W] on the device
 
 
 @dataclass
@@ -78,9 +69,11 @@ class LoaderFactory:
     store: FeatureStore | None = None
     seconds: float = field(default=0.0, init=False)
     _trained: dict[tuple[int, int], CachedLoader] = field(default_factory=dict, init=False)
+    _encoder: FeatureEncoder = field(init=False)
 
     def __post_init__(self) -> None:
         check_choice("DATALOADER.CACHE", self.cache, CACHES)
+        self._encoder = FeatureEncoder(self.encode, self.device, self.encode_batch, self.store)
 
     def train(
         self, items: Sequence[Item], transform: Callable[[Any], Tensor], sampler: EpochBatchSampler
@@ -122,7 +115,8 @@ class LoaderFactory:
             read = PreloadedImages(self.read)
         images = ImageDataset(items, read, transform, augmented=True)
         if kind == "features":
-            return self._cached(lambda: self._random_view_features(images, sampler.views), sampler)
+            decode, views = partial(self._decode, images), sampler.views
+            return self._cached(lambda: self._encoder.random_views(images, views, decode), sampler)
         if sampler.views:
             raise ValueError(
                 f"DATALOADER.CACHE_VIEWS {sampler.views} picks among cached features, and none are "
@@ -175,13 +169,11 @@ class LoaderFactory:
         views: Sequence[str],
     ) -> Iterable[dict[str, Any]]:
         """The loader of images under a fixed transform."""
-        to_pixels, finish = split_at_pixels(images.transform)
-        pixels = ImageDataset(images.items, self.read, to_pixels)
         if kind == "features":
-            return self._cached(
-                lambda: self._fixed_features(images, pixels, finish, title, views), sampler
-            )
+            return self._cached(lambda: self._encoder.fixed(images, title, views), sampler)
         if kind == "images":
+            to_pixels, finish = split_at_pixels(images.transform)
+            pixels = ImageDataset(images.items, self.read, to_pixels)
             room = len(pixels) * pixels[Sample(0)]["img"].nbytes
             if room <= MAX_CACHE_BYTES:
                 batch, device = self.encode_batch, self.device
@@ -215,88 +207,3 @@ class LoaderFactory:
             pin_memory=self.device.type == "cuda",
             persistent_workers=keep_workers and self.workers > 0,
         )
-
-    def _fixed_features(
-        self,
-        images: ImageDataset,
-        pixels: ImageDataset,
-        finish: Callable[[Tensor], Tensor],
-        title: str,
-        views: Sequence[str],
-    ) -> FeatureCache:
-        """Features of plain and, if they are among the views, mirrored images."""
-
-        def shown() -> Iterator[Shown]:
-            first = 0
-            for batch in decoded(pixels, self.encode_batch, pin=self.device.type == "cuda"):
-                pictures = finish(batch.to(self.device, non_blocking=True))  # [B, 3, H, W]
-                yield PLAIN, first, pictures
-                if len(views) > 1:
-                    yield FLIPPED, first, pictures.flip(-1)
-                first += len(batch)
-
-        return self._features(images, shown, title, len(views), ", ".join(views))
-
-    def _random_view_features(self, images: ImageDataset, views: int) -> FeatureCache:
-        """Features of K random views of each image."""
-        sampler = AllViewsSampler(len(images), self.encode_batch, views)
-
-        def shown() -> Iterator[Shown]:
-            for samples, batch in zip(sampler, self._decode(images, sampler), strict=True):
-                pictures = batch["img"].to(self.device, non_blocking=True)  # [B, 3, H, W]
-                yield samples[0].view, samples[0].index, pictures
-
-        return self._features(images, shown, "train", views, "sampled by view and place")
-
-    def _features(
-        self,
-        images: ImageDataset,
-        shown: Callable[[], Iterable[Shown]],
-        title: str,
-        views: int,
-        names: str,
-    ) -> FeatureCache:
-        """Look features up on disk, or encode what is shown and leave it there."""
-        passes = views * -(-len(images) // self.encode_batch)
-
-        def fill(put: Put) -> None:
-            jobs = tqdm(shown(), f"Encode {title} images", passes, leave=False)
-            for view, first, found in self._encoded(jobs):
-                put(view, first, found)
-
-        if self.store is None:
-            found = in_memory(title, views, len(images), fill, self.device)
-        else:
-            key = {
-                **pictures_key(images.paths(), self.read, images.transform),
-                "views": names,
-                "encode": getattr(self.encode, "__qualname__", type(self.encode).__qualname__),
-            }
-            found = self.store.features(title, views, len(images), key, fill)
-        return FeatureCache(found, images.labels().to(self.device), images.paths())
-
-    def _encoded(self, jobs: Iterable[Shown]) -> Iterator[tuple[int, int, Features]]:
-        """Features of all pictures, in order.
-
-        On a CPU each core encodes a batch of its own: cores that share the work on one batch wait
-        for each other many times a batch, and for long where the machine has other work, too. It
-        passes a few pictures at a time, whose activations fit the caches: with a ViT-B/16 twice as
-        many a second as 64 at once.
-        """
-
-        def encode(job: Shown) -> tuple[int, int, Features]:
-            view, first, pictures = job
-            with torch.no_grad():
-                return view, first, self.encode(pictures)
-
-        if self.device.type != "cpu":
-            yield from map(encode, jobs)
-            return
-        few = (
-            (view, first + at, part)
-            for view, first, pictures in jobs
-            for at, part in zip(count(0, _CPU_BATCH), pictures.split(_CPU_BATCH), strict=False)
-        )
-        cores = torch.get_num_threads()
-        with threads(1):
-            yield from ordered_map(encode, few, cores, cores)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import threading
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -95,28 +93,6 @@ class TestFeatures:
         items = [Picture(item.impath, i % 3) for i, item in enumerate(pictures)]
         (batch,) = make_loaders(ImageEncoder(vit)).evaluation(items, fixed(), "test")
         assert batch["label"].tolist() == [i % 3 for i in range(SIZE)]
-
-    def test_the_number_of_threads_changes_nothing(self, vit, pictures):
-        encoder, seen = ImageEncoder(vit), set()
-
-        def encoded(count):
-            together = threading.Barrier(count)  # so that each of the three batches has a thread
-
-            def encode(images):
-                seen.add((threading.get_ident(), torch.get_num_threads()))
-                together.wait(timeout=60)
-                return encoder(images)
-
-            torch.set_num_threads(count)
-            try:
-                loader = make_loaders(encode).evaluation(pictures, fixed(), "test")
-                return loader.cache.views.global_features
-            finally:
-                assert torch.get_num_threads() == count
-                torch.set_num_threads(1)
-
-        assert torch.equal(encoded(1), encoded(3))
-        assert {count for _, count in seen} == {1} and len(seen) > 2
 
 
 class TestStore:

@@ -1,0 +1,140 @@
+"""Feature encoder: every view of a list of images through the image tower, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from common.threads import threads
+from loading.cache.feature_cache import FeatureCache
+from loading.cache.feature_files import Put
+from loading.cache.feature_key import pictures_key
+from loading.cache.feature_store import FeatureStore, in_memory
+from loading.decoding import decoded, ordered_map
+from loading.samplers import FLIPPED, PLAIN, AllViewsSampler, ImageDataset
+from loading.transforms import split_at_pixels
+from modeling.encoders.features import Features
+
+_CPU_BATCH = 8  # pictures a forward pass on a CPU
+
+Pictures = tuple[int, int, Tensor]  # view, first image, pictures [B, 3, H, W] on the device
+
+
+@dataclass(frozen=True)
+class FeatureEncoder:
+    """Makes feature caches of images, from files of earlier runs where these fit.
+
+    Attributes:
+        encode: images [B, 3, H, W] on the device to `Features`.
+        device: where features go.
+        batch_size: images that are decoded together, B.
+        store: where features are kept for later runs; None keeps them for this run alone.
+    """
+
+    encode: Callable[[Tensor], Features]
+    device: torch.device
+    batch_size: int
+    store: FeatureStore | None = None
+
+    def fixed(self, images: ImageDataset, title: str, views: Sequence[str]) -> FeatureCache:
+        """Features of images under a transform without random numbers.
+
+        Args:
+            images: N images.
+            title: what they are called.
+            views: ("plain",), or ("plain", "mirrored").
+        """
+        to_pixels, finish = split_at_pixels(images.transform)
+        pixels = ImageDataset(images.items, images.read, to_pixels)
+
+        def pictures() -> Iterator[Pictures]:
+            first = 0
+            for batch in decoded(pixels, self.batch_size, pin=self.device.type == "cuda"):
+                plain = finish(batch.to(self.device, non_blocking=True))  # [B, 3, H, W]
+                yield PLAIN, first, plain
+                if len(views) > 1:
+                    yield FLIPPED, first, plain.flip(-1)
+                first += len(batch)
+
+        return self._cache(images, pictures, title, len(views), ", ".join(views))
+
+    def random_views(
+        self,
+        images: ImageDataset,
+        views: int,
+        decode: Callable[[AllViewsSampler], Iterable[dict[str, Any]]],
+    ) -> FeatureCache:
+        """Features of K random views of each image.
+
+        Args:
+            images: N images, with a transform that uses random numbers.
+            views: K.
+            decode: makes the loader of a sampler's batches.
+        """
+        sampler = AllViewsSampler(len(images), self.batch_size, views)
+
+        def pictures() -> Iterator[Pictures]:
+            for samples, batch in zip(sampler, decode(sampler), strict=True):
+                shown = batch["img"].to(self.device, non_blocking=True)  # [B, 3, H, W]
+                yield samples[0].view, samples[0].index, shown
+
+        return self._cache(images, pictures, "train", views, "sampled by view and place")
+
+    def _cache(
+        self,
+        images: ImageDataset,
+        pictures: Callable[[], Iterable[Pictures]],
+        title: str,
+        views: int,
+        names: str,
+    ) -> FeatureCache:
+        """Look features up on disk, or encode the pictures and leave their features there."""
+        passes = views * -(-len(images) // self.batch_size)
+
+        def fill(put: Put) -> None:
+            jobs = tqdm(pictures(), f"Encode {title} images", passes, leave=False)
+            for view, first, features in self._encoded(jobs):
+                put(view, first, features)
+
+        if self.store is None:
+            features = in_memory(title, views, len(images), fill, self.device)
+        else:
+            key = {
+                **pictures_key(images.paths(), images.read, images.transform),
+                "views": names,
+                "encode": getattr(self.encode, "__qualname__", type(self.encode).__qualname__),
+            }
+            features = self.store.features(title, views, len(images), key, fill)
+        return FeatureCache(features, images.labels().to(self.device), images.paths())
+
+    def _encoded(self, jobs: Iterable[Pictures]) -> Iterator[tuple[int, int, Features]]:
+        """Features of all pictures, in order.
+
+        On a CPU each core encodes a batch of its own: cores that share the work on one batch wait
+        for each other many times a batch, and for long where the machine has other work, too. It
+        passes a few pictures at a time, whose activations fit the caches: with a ViT-B/16 twice as
+        many a second as 64 at once.
+        """
+
+        def encode(job: Pictures) -> tuple[int, int, Features]:
+            view, first, pictures = job
+            with torch.no_grad():
+                return view, first, self.encode(pictures)
+
+        if self.device.type != "cpu":
+            yield from map(encode, jobs)
+            return
+        few = (
+            (view, first + at, part)
+            for view, first, pictures in jobs
+            for at, part in zip(count(0, _CPU_BATCH), pictures.split(_CPU_BATCH), strict=False)
+        )
+        cores = torch.get_num_threads()
+        with threads(1):
+            yield from ordered_map(encode, few, cores, cores)
