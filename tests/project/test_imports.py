@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,63 @@ def test_arrows_never_turn_back(package):
             top = name.partition(".")[0]
             if top in {*OURS, "dassl"}:
                 assert top in MAY_IMPORT[package], f"{path.relative_to(ROOT)} imports {name}"
+
+
+def module_of(path: Path, root: Path) -> str:
+    """The name under which a file is imported."""
+    parts = path.relative_to(root).with_suffix("").parts
+    if parts[:2] == ("compat", "dassl"):
+        parts = parts[1:]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def named(path: Path, root: Path) -> set[str]:
+    """Everything that a file imports, anywhere in it: modules, and what may be one in a package."""
+    package = module_of(path, root).split(".")
+    if path.stem != "__init__":
+        package.pop()
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) + 1 - node.level] if node.level else []
+            base = ".".join([*start, *filter(None, [node.module])])
+            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def circle(paths: list[Path], root: Path = ROOT) -> list[str]:
+    """Modules each of which imports the next, back to the first; empty if there are none."""
+    modules = {module_of(path, root): path for path in paths}
+    graph = {name: (named(path, root) & modules.keys()) - {name} for name, path in modules.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_no_file_imports_itself_in_a_circle():
+    paths = [path for top in sorted(OURS) for path in files(top)] + sorted(ROOT.glob("*.py"))
+    assert len(paths) > 300
+    assert not circle(paths)
+
+
+def test_a_circle_is_found(tmp_path):
+    (tmp_path / "compat/dassl").mkdir(parents=True)
+    texts = {
+        "one.py": "import torch\nfrom dassl import two\n",
+        "compat/dassl/two.py": "def late():\n    from .three import name\n",
+        "compat/dassl/three.py": "import one.part as part\n",
+        "free.py": "import one\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    paths = [tmp_path / name for name in texts]
+    assert circle(paths, tmp_path) == []
+    paths[2].write_text("import one\n")
+    assert set(circle(paths, tmp_path)) == {"one", "dassl.two", "dassl.three"}
 
 
 def test_only_the_loader_imports_clip():

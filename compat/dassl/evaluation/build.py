@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from dassl.utils import Registry
-
-if TYPE_CHECKING:
-    from .evaluator import EvaluatorBase
 from yacs.config import CfgNode
+
+from .base import EvaluatorBase
 
 EVALUATOR_REGISTRY = Registry("EVALUATOR")
 

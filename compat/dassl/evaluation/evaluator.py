@@ -1,4 +1,4 @@
-"""Base class of evaluators, and single-label accuracy."""
+"""Single-label accuracy."""
 
 from __future__ import annotations
 
@@ -9,26 +9,10 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
+from .base import EvaluatorBase
 from .build import EVALUATOR_REGISTRY
 
-
-class EvaluatorBase:
-    """Collects outputs batch by batch, then computes and prints results."""
-
-    def __init__(self, cfg: CfgNode) -> None:
-        self.cfg = cfg
-
-    def reset(self) -> None:
-        """Forget all batches."""
-        raise NotImplementedError
-
-    def process(self, mo: Tensor, gt: Tensor) -> None:
-        """Take the model output `mo` and the ground truth `gt` of one batch."""
-        raise NotImplementedError
-
-    def evaluate(self) -> OrderedDict[str, float]:
-        """Results by name; the first is the main one, and higher is better."""
-        raise NotImplementedError
+__all__ = ["Classification", "EvaluatorBase"]
 
 
 @EVALUATOR_REGISTRY.register()

@@ -21,6 +21,7 @@ NAMES = {
     "dassl.data.samplers": "build_sampler RandomDomainSampler SeqDomainSampler RandomClassSampler",
     "dassl.evaluation": "EVALUATOR_REGISTRY build_evaluator EvaluatorBase Classification",
     "dassl.evaluation.build": "EVALUATOR_REGISTRY build_evaluator",
+    "dassl.evaluation.evaluator": "EvaluatorBase Classification",
     "dassl.optim": "build_optimizer build_lr_scheduler",
     "dassl.optim.lr_scheduler": "build_lr_scheduler ConstantWarmupScheduler LinearWarmupScheduler",
     "dassl.metrics": "compute_accuracy compute_distance_matrix cosine_distance "
