@@ -67,11 +67,7 @@ class PromptTrainer(TrainerX):
         )
         super().__init__(cfg)
         self.evaluation = SplitEvaluation(
-            self.model_inference,
-            self.parse_batch_test,
-            self.parse_batch_train,
-            self.evaluator,
-            self.write_scalar,
+            self.model_inference, self.parse_batch_test, self.parse_batch_train, self.evaluator
         )
         self.report = RunReport(cfg, self.evaluator, self.data.dataset)
 
@@ -251,7 +247,9 @@ class PromptTrainer(TrainerX):
         self.set_model_mode("eval")
         name = split or self.cfg.TEST.SPLIT
         with self.clip.worthwhile_threads():
-            metrics = self.evaluation.run(name, getattr(self, f"{name}_loader"), self.epoch)
+            metrics = self.evaluation.run(name, getattr(self, f"{name}_loader"))
+            for metric, value in metrics.items():
+                self.write_scalar(f"{name}/{metric}", value, self.epoch)
             if split is None:
                 self._write_results(name)
         return next(iter(metrics.values()))

@@ -35,7 +35,6 @@ class SplitEvaluation:
         labels: from a batch to its features and its labels as the evaluator wants them.
         targets: from a batch to its features and its targets [B, C].
         evaluator: any of Dassl's.
-        write_scalar: takes name, value and step, for TensorBoard.
     """
 
     def __init__(
@@ -44,29 +43,24 @@ class SplitEvaluation:
         labels: Parse,
         targets: Parse,
         evaluator: EvaluatorBase,
-        write_scalar: Callable[[str, float, int], None],
     ) -> None:
         self.infer, self.labels, self.targets = infer, labels, targets
-        self.evaluator, self.write_scalar = evaluator, write_scalar
+        self.evaluator = evaluator
 
     @torch.no_grad()
-    def run(self, split: str, loader: Loader, epoch: int) -> Mapping[str, float]:
+    def run(self, split: str, loader: Loader) -> Mapping[str, float]:
         """The evaluator's metrics of a split.
 
         Args:
-            split: its name.
+            split: its name, for the log.
             loader: its batches.
-            epoch: number of the epoch, from 0; the step in TensorBoard.
         """
         print(f"Evaluate on the *{split}* set")
         self.evaluator.reset()
         for batch in tqdm(loader, disable=len(loader) < _FEW_BATCHES):
             features, labels = self.labels(batch)
             self.evaluator.process(self.infer(features), labels)
-        metrics = self.evaluator.evaluate()
-        for name, value in metrics.items():
-            self.write_scalar(f"{split}/{name}", value, epoch)
-        return metrics
+        return self.evaluator.evaluate()
 
     @torch.no_grad()
     def scores(self, loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
