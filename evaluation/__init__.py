@@ -3,7 +3,3 @@
 from compat.bootstrap import ensure_dassl
 
 ensure_dassl()
-
-from evaluation.evaluator import MultiLabelLongTail
-
-__all__ = ["MultiLabelLongTail"]

@@ -18,12 +18,12 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from common.config_rules import Choice, Number, check_values, declare_rules
+from common.groups import GROUPS
 from evaluation.average_precision import average_precision
 from evaluation.threshold_metrics import decide, threshold_metrics
 
-__all__ = ["GROUPS", "SCORES", "MultiLabelLongTail", "extend_cfg"]
+__all__ = ["SCORES", "MultiLabelLongTail", "extend_cfg"]
 
-GROUPS = ("head", "medium", "tail")
 SCORES = ("logit", "sigmoid", "softmax")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.files import write_whole
-from evaluation.evaluator import GROUPS
+from common.groups import GROUPS
 from evaluation.reports import runs_by_method
 from evaluation.tables import method_labels
 

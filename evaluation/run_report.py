@@ -12,7 +12,8 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from evaluation.evaluator import MultiLabelLongTail
-from evaluation.reports import result_files, write_results
+from evaluation.reports import result_files
+from evaluation.result_writer import write_results
 from evaluation.saved_scores import save_scores
 
 __all__ = ["RunReport"]

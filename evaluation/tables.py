@@ -11,8 +11,8 @@ from typing import Any
 
 from tabulate import tabulate
 
+from common.groups import GROUPS
 from evaluation.confidence import confidence
-from evaluation.evaluator import GROUPS
 from evaluation.reports import RUN_KEYS, runs_by_method
 
 __all__ = ["class_table", "method_labels", "results_table", "summarise", "time_spent"]

@@ -25,8 +25,8 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from common.files import write_text
+from common.groups import GROUPS
 from evaluation.average_precision import average_precision
-from evaluation.evaluator import GROUPS
 from evaluation.reports import RUN_KEYS, load_results
 from evaluation.saved_scores import load_scores
 

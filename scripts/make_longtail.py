@@ -23,7 +23,7 @@ from tabulate import tabulate
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from common.files import read_whole, write_text, write_whole
-from datasets.base.long_tail_dataset import GROUPS, group_of
+from common.groups import GROUPS, group_of
 from datasets.files.captions import read_captions
 from datasets.files.list_files import ListEntry, read_labels, read_list
 from evaluation.plots import GROUP_COLORS

@@ -13,6 +13,7 @@ from dassl.data.datasets import DatasetBase, Datum
 from yacs.config import CfgNode
 
 from common.config_rules import Choice, Number, check_values, declare_rules
+from common.groups import GROUPS, group_of
 from datasets.base.checks import check_label_mask, overlaps
 from datasets.base.layout import Layout
 from datasets.base.listed_image import ListedImage
@@ -22,10 +23,6 @@ from datasets.files.captions import captions_of
 from datasets.files.class_freq import check_class_freq
 from datasets.files.list_files import ListEntry, read_labels
 from datasets.texts.text_corpus import TextCorpus, build_corpus
-
-HEAD_COUNT = 100  # training images from which a class belongs to the head
-TAIL_COUNT = 20  # training images below which it belongs to the tail
-GROUPS = ("head", "medium", "tail")
 
 
 def extend_cfg(cfg: CfgNode) -> None:
@@ -54,17 +51,6 @@ declare_rules(
         "LABEL_PROPORTION": Number(above=0, most=1),
     },
 )
-
-
-def group_of(count: int) -> str:
-    """Return the group of a class: "head" (>= 100), "medium" (20..99) or "tail" (< 20).
-
-    Args:
-        count: training images of the class.
-    """
-    if count >= HEAD_COUNT:
-        return "head"
-    return "medium" if count >= TAIL_COUNT else "tail"
 
 
 class LongTailDataset(DatasetBase):

@@ -14,7 +14,7 @@ from PIL import Image
 import datasets
 from datasets import list_lt
 from datasets.base import long_tail_dataset as longtail
-from datasets.base.long_tail_dataset import Layout, LongTailDataset, group_of
+from datasets.base.long_tail_dataset import Layout, LongTailDataset
 from datasets.files.list_files import DataFileError
 from datasets.list_lt import ListLT
 
@@ -52,14 +52,6 @@ def cfg(root):
     cfg.DATALOADER.TRAIN_X.BATCH_SIZE = 2
     cfg.INPUT.SIZE = (8, 8)
     return cfg
-
-
-@pytest.mark.parametrize(
-    ("count", "group"),
-    [(0, "tail"), (19, "tail"), (20, "medium"), (99, "medium"), (100, "head"), (775, "head")],
-)
-def test_group_of(count, group):
-    assert group_of(count) == group
 
 
 def test_images_targets_and_classes(cfg, root):

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.groups import group_of
 from datasets import list_lt
 from datasets.base import long_tail_dataset as longtail
-from datasets.base.long_tail_dataset import group_of
 from datasets.list_lt import ListLT
 
 

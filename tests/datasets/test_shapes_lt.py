@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.groups import group_of
 from datasets import shapes_lt
 from datasets.base import long_tail_dataset as longtail
 from datasets.shapes.generator import ShapesSpec
@@ -84,5 +85,5 @@ def test_dassl_finds_it_by_its_name(cfg, small):
 
 
 def test_groups_of_the_full_set_are_those_of_voc_lt():
-    groups = [longtail.group_of(count) for count in shapes_lt.SPEC.train_counts]
+    groups = [group_of(count) for count in shapes_lt.SPEC.train_counts]
     assert [groups.count(name) for name in ("head", "medium", "tail")] == [6, 6, 8]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
+from common.groups import group_of
 from datasets.base import long_tail_dataset as longtail
-from datasets.base.long_tail_dataset import group_of
 from datasets.coco_lt import COCOLT
 from datasets.files.captions import read_captions
 from datasets.files.class_freq import read_class_freq

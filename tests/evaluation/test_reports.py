@@ -9,11 +9,8 @@ import pytest
 import torch
 
 from evaluation.evaluator import MultiLabelLongTail, extend_cfg
-from evaluation.reports import (
-    load_results,
-    runs_by_method,
-    write_results,
-)
+from evaluation.reports import load_results, runs_by_method
+from evaluation.result_writer import write_results
 
 from dassl.config import get_cfg_default  # isort: skip - evaluation makes dassl importable
 from dassl.evaluation import Classification  # isort: skip

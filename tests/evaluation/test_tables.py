@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from evaluation.reports import runs_by_method
 from evaluation.tables import class_table, method_labels, results_table, summarise, time_spent
 from tests.helpers import small_results
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def make_result(trainer="LMPT", seed=1, mean_ap=80.0, **changes):
@@ -170,3 +176,11 @@ def test_time_is_split_into_its_parts():
     ]
     assert time_spent(runs) == "160 in 2 runs: caching 10, training 90, start-up and evaluation 60"
     assert time_spent(runs[2:]) == ""
+
+
+def test_tables_and_plots_are_made_without_torch():
+    """It takes seconds to import, a table takes none."""
+    script = "import sys, evaluation.plots, evaluation.tables; sys.exit('torch' in sys.modules)"
+    environment = {**os.environ, "LMPT_DASSL": "builtin"}
+    command = [sys.executable, "-c", script]
+    assert subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
