@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from common.choices import hint
 from common.download import download
 from modeling.clip.precision import Precision
+from modeling.clip.uninitialised import Uninitialised
 from modeling.clip.weight_files import StateDict, check_numbers, read_state_dict
 
 TINY = Path(__file__).resolve().parents[2] / "assets" / "tiny_clip.safetensors"
@@ -224,7 +225,8 @@ def build_clip(state_dict: StateDict, dtype: torch.dtype, source: str | Path) ->
             raise ValueError(f"its texts have more than {_MAX_CONTEXT} positions")
         with torch.device("meta"):  # without memory: a small file may ask for a giant model
             build_model({name: value.to("meta") for name, value in state_dict.items()})
-        model = build_model(dict(state_dict))
+        with Uninitialised():
+            model = build_model(dict(state_dict))
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
         reason = " ".join(str(e).split())[:300]
         raise ValueError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import importlib
 
 import torch
@@ -17,6 +19,12 @@ def random_clip(
     tower: str = "ViT", seed: int = 0, embed_dim: int = 32, layers: int = 2
 ) -> nn.Module:
     """An fp32 `clip.model.CLIP` whose weights fp16 holds exactly, as OpenAI's files have them."""
+    return copy.deepcopy(_drawn(tower, seed, embed_dim, layers))
+
+
+@functools.cache
+def _drawn(tower: str, seed: int, embed_dim: int, layers: int) -> nn.Module:
+    """The same; drawing it takes longer than copying it."""
     import_clip()
     model = importlib.import_module("clip.model")
     vision = {"ViT": (32, 2, 64, 8), "RN": (64, (1, 1, 1, 1), 8, None)}[tower]
