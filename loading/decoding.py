@@ -12,9 +12,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from common.threads import threads
 from loading.samplers import ImageDataset, Sample
 
-_BATCHES_AHEAD = 3  # decoded and waiting
+BATCHES_AHEAD = 3  # decoded and waiting
+CPU_BATCH = 8  # pictures a forward pass on a CPU
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -50,6 +52,29 @@ def ordered_map(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+def map_batches(
+    function: Callable[[Job], Result], batches: Iterable[Job], device: torch.device
+) -> Iterator[Result]:
+    """Results of forward passes, in the order of their batches.
+
+    On a CPU each core passes a batch of its own: cores that share the work on one batch wait for
+    each other many times a batch, and for long where the machine has other work, too. Batches of
+    `CPU_BATCH` pictures, whose activations fit the caches, serve best there: with a ViT-B/16 twice
+    as many pictures a second as 64 at once.
+
+    Args:
+        function: one batch to its result; on a CPU called by several threads.
+        batches: drawn as they are needed, by the calling thread.
+        device: where the function computes.
+    """
+    if device.type != "cpu":
+        yield from map(function, batches)
+        return
+    cores = torch.get_num_threads()
+    with threads(1):
+        yield from ordered_map(function, batches, cores, cores)
+
+
 def decoded(images: ImageDataset, batch_size: int, pin: bool = False) -> Iterator[Tensor]:
     """Decode every image once, in list order, on all cores ahead of its use.
 
@@ -65,7 +90,7 @@ def decoded(images: ImageDataset, batch_size: int, pin: bool = False) -> Iterato
         Tensors [B, 3, H, W] of the transform's type; the last may be smaller.
     """
     samples = (Sample(i) for i in range(len(images)))
-    examples = ordered_map(images.__getitem__, samples, cores(), _BATCHES_AHEAD * batch_size)
+    examples = ordered_map(images.__getitem__, samples, cores(), BATCHES_AHEAD * batch_size)
     while batch := [example["img"] for example in islice(examples, batch_size)]:
         joined = torch.stack(batch)  # [B, 3, H, W]
         yield joined.pin_memory() if pin else joined

@@ -11,17 +11,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from common.threads import threads
 from loading.cache.feature_cache import FeatureCache
 from loading.cache.feature_files import Put
 from loading.cache.feature_key import pictures_key
 from loading.cache.feature_store import FeatureStore, in_memory
-from loading.decoding import decoded, ordered_map
+from loading.decoding import CPU_BATCH, decoded, map_batches
 from loading.samplers import FLIPPED, PLAIN, AllViewsSampler, ImageDataset
 from loading.transforms import split_at_pixels
 from modeling.encoders.features import Features
-
-_CPU_BATCH = 8  # pictures a forward pass on a CPU
 
 Pictures = tuple[int, int, Tensor]  # view, first image, pictures [B, 3, H, W] on the device
 
@@ -114,27 +111,17 @@ class FeatureEncoder:
         return FeatureCache(features, images.labels().to(self.device), images.paths())
 
     def _encoded(self, jobs: Iterable[Pictures]) -> Iterator[tuple[int, int, Features]]:
-        """Features of all pictures, in order.
-
-        On a CPU each core encodes a batch of its own: cores that share the work on one batch wait
-        for each other many times a batch, and for long where the machine has other work, too. It
-        passes a few pictures at a time, whose activations fit the caches: with a ViT-B/16 twice as
-        many a second as 64 at once.
-        """
+        """Features of all pictures, in order; on a CPU a few pictures at a time."""
 
         def encode(job: Pictures) -> tuple[int, int, Features]:
             view, first, pictures = job
             with torch.no_grad():
                 return view, first, self.encode(pictures)
 
-        if self.device.type != "cpu":
-            yield from map(encode, jobs)
-            return
-        few = (
-            (view, first + at, part)
-            for view, first, pictures in jobs
-            for at, part in zip(count(0, _CPU_BATCH), pictures.split(_CPU_BATCH), strict=False)
-        )
-        cores = torch.get_num_threads()
-        with threads(1):
-            yield from ordered_map(encode, few, cores, cores)
+        if self.device.type == "cpu":
+            jobs = (
+                (view, first + at, part)
+                for view, first, pictures in jobs
+                for at, part in zip(count(0, CPU_BATCH), pictures.split(CPU_BATCH), strict=False)
+            )
+        yield from map_batches(encode, jobs, self.device)
