@@ -13,12 +13,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["decide", "probabilities", "threshold_metrics"]
+__all__ = ["decide", "log_odds", "probabilities", "threshold_metrics"]
 
 
 def probabilities(logits: Tensor, softmax: bool = False) -> Tensor:
     """What a threshold is compared with: a sigmoid of each logit [N, C], or a softmax over C."""
     return logits.softmax(dim=1) if softmax else logits.sigmoid()
+
+
+def log_odds(logits: Tensor, softmax: bool = False) -> Tensor:
+    """log(p / (1 - p)) of `probabilities` p, [N, C], fp64, from logits [N, C].
+
+    It orders as p does, also where p lies so near to 1 that its digits end. The log-odds of a
+    sigmoid are its logits.
+    """
+    logits = logits.double()
+    if not softmax:
+        return logits
+    best = logits.argmax(dim=1, keepdim=True)  # [N, 1]
+    others = logits.scatter(1, best, -math.inf).logsumexp(dim=1, keepdim=True)  # [N, 1]
+    logs = logits.log_softmax(dim=1)
+    # 1 - p loses its digits for the best class alone, so that one is computed from the others.
+    return (logs - torch.log1p(-logs.exp())).scatter(1, best, logits.gather(1, best) - others)
 
 
 def decide(logits: Tensor, threshold: float, softmax: bool = False) -> Tensor:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from sklearn.metrics import precision_recall_fscore_support
 
-from evaluation.threshold_metrics import decide, threshold_metrics
+from evaluation.threshold_metrics import decide, log_odds, threshold_metrics
 from tests.helpers.naive_metrics import naive_threshold_metrics
 
 KEYS = ["CP", "CR", "CF1", "CF1_class_mean", "OP", "OR", "OF1"]
@@ -85,3 +87,17 @@ def test_a_sigmoid_of_raw_clip_logits_predicts_everything():
     logits = 20 + 10 * torch.rand(50, 5)
     assert decide(logits, 0.5).all()
     assert decide(logits, 0.5, softmax=True).sum(dim=1).max() <= 1
+
+
+def test_log_odds_are_those_of_the_probabilities():
+    logits = torch.randn(20, 5, generator=torch.Generator().manual_seed(0)) * 3
+    torch.testing.assert_close(log_odds(logits), logits.double())
+    expected = logits.double().softmax(dim=1).logit()
+    torch.testing.assert_close(log_odds(logits, softmax=True), expected)
+
+
+def test_log_odds_of_a_softmax_keep_their_digits_near_one():
+    found = log_odds(torch.tensor([[90.0, 0.0, 1.0], [5.0, 5.0, -200.0]]), softmax=True)
+    others = math.log(1 + math.e)
+    assert found[0].tolist() == pytest.approx([90 - others, -90, 1 - 90], rel=1e-12)
+    assert found[1].tolist() == pytest.approx([0, 0, -205 - math.log(2)], rel=1e-12, abs=1e-12)
