@@ -29,6 +29,7 @@ from configuration import build_cfg, default_cfg
 from evaluation.run_report import RunReport
 from loading.images import check_pictures
 from trainers.base import PromptTrainer
+from trainers.base.chosen_thresholds import use_chosen_thresholds
 from trainers.base.conditions import check_conditions, conditions_of, write_conditions
 from trainers.base.run_config import refuse_other_experiment, resolve_seed
 
@@ -103,6 +104,8 @@ def _build(cfg: CfgNode, args: argparse.Namespace) -> TrainerBase:
     check_evaluator(trainer)
     if args.eval_only:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
+        if args.model_dir and isinstance(trainer, PromptTrainer):
+            use_chosen_thresholds(trainer, args.model_dir)
     return trainer
 
 

@@ -20,7 +20,8 @@ from yacs.config import CfgNode
 from common.config_rules import Choice, Number, check_values, declare_rules
 from common.groups import GROUPS
 from evaluation.average_precision import average_precision
-from evaluation.threshold_metrics import decide, threshold_metrics
+from evaluation.fitted_files import Fitted
+from evaluation.threshold_metrics import decide, log_odds, threshold_metrics
 
 __all__ = ["SCORES", "MultiLabelLongTail", "extend_cfg"]
 
@@ -68,6 +69,7 @@ class MultiLabelLongTail(EvaluatorBase):
         self._class_counts: list[int] | None = None
         self._groups: list[str] | None = None
         self._warned = False
+        self.chosen: Fitted | None = None
         self.reset()
 
     @property
@@ -107,6 +109,14 @@ class MultiLabelLongTail(EvaluatorBase):
         if unknown:
             raise ValueError(f"groups must be {', '.join(GROUPS)}, got {', '.join(unknown)}")
         self._class_counts, self._groups = counts, groups
+
+    def use_thresholds(self, chosen: Fitted) -> None:
+        """Also report CP to OF1 at thresholds chosen beforehand, as CP_chosen to OF1_chosen.
+
+        Args:
+            chosen: from `evaluation.chosen_thresholds.load_thresholds`, for the model at hand.
+        """
+        self.chosen = chosen
 
     def reset(self) -> None:
         """Forget all batches and results."""
@@ -177,6 +187,11 @@ class MultiLabelLongTail(EvaluatorBase):
         predictions = decide(logits, self.threshold, softmax=is_softmax)
         for name, value in threshold_metrics(predictions, targets).items():
             self.metrics[name] = 100 * value
+        if self.chosen is not None:
+            least = self.chosen.column("log_odds").to(logits.device)  # [C]
+            at_chosen = log_odds(logits, softmax=is_softmax) > least
+            for name, value in threshold_metrics(at_chosen, targets).items():
+                self.metrics[f"{name}_chosen"] = 100 * value
         self._print(len(logits))
         self._warn_of_one_answer(predictions)
         return self.metrics
@@ -222,6 +237,8 @@ class MultiLabelLongTail(EvaluatorBase):
         for name, value in self.metrics.items():
             print(f"* {name}: {value:.2f}%")
         print(f"* threshold: {self.threshold:g} ({self.threshold_space})")
+        if self.chosen is not None:
+            print(f"* thresholds of CP_chosen to OF1_chosen: {self.chosen.about()}")
         absent = [row["name"] for row in self.per_class if not row["positives"]]
         if absent:
             print(

@@ -7,6 +7,7 @@ import json
 import math
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def write_results(
         epoch: number of epochs the evaluated weights were trained for; None if unknown.
         selection: how these weights were chosen: "last_step", "best_val", "best_test", "epoch_<N>"
             (asked for by number), or "unknown".
-        evaluator: any of Dassl's; MultiLabelLongTail adds the classes, the score and the threshold.
+        evaluator: any of Dassl's; MultiLabelLongTail adds the classes, the score and the threshold,
+            and where chosen thresholds come from if it has some.
         metrics: what `evaluator.evaluate()` returned.
         config_text: the whole config; only its SHA256 is written.
         seconds: wall-clock time of the whole run, interruptions left out; None if unknown.
@@ -94,6 +96,9 @@ def write_results(
             **(extra_versions or {}),
         },
     }
+    if ranks and evaluator.chosen is not None:
+        chosen = evaluator.chosen
+        results["chosen_thresholds"] = {"origin": asdict(chosen.origin), **chosen.rule}
     results = _finite(results)
     text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(path, text)

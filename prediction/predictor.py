@@ -9,9 +9,10 @@ from itertools import islice
 from typing import Any
 
 import torch
-from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
+from evaluation.chosen_thresholds import load_thresholds
+from evaluation.fitted_files import Fitted
 from evaluation.threshold_metrics import log_odds
 from loading.decoding import BATCHES_AHEAD, CPU_BATCH, cores, map_batches, ordered_map
 from loading.images import PictureError, read_picture
@@ -65,8 +66,8 @@ class Predictor:
 
     Args:
         models: one or more, of the same classes, on one device.
-        threshold: a class is chosen above this score, in (0, 1). By default the models'
-            TEST.THRESHOLD; with `top` alone there is none.
+        threshold: a class is chosen above this score, in (0, 1). By default a single run's
+            thresholds.json where it has one, else TEST.THRESHOLD; with `top` alone there is none.
         top: at most so many classes are chosen, those of the highest scores.
         batch_size: pictures a forward pass; by default 8 on a CPU and 64 on a GPU.
 
@@ -139,7 +140,7 @@ class Predictor:
             features = encoder.models[0].features(images)
             for model in encoder.models:
                 logits = model.logits_of(features)  # [B, C]
-                found.append(log_odds(logits, softmax=model.cfg.TEST.SCORE == "softmax"))
+                found.append(log_odds(logits, softmax=model.scored.score == "softmax"))
         return average_log_odds(torch.stack(found)).cpu()
 
     def _prediction(self, path: str, found: Tensor | str) -> Prediction:
@@ -152,7 +153,7 @@ class Predictor:
         return Prediction(path, self.classnames, found, [self.classnames[c] for c in chosen])
 
     def _about_scores(self) -> str:
-        softmax = self.models[0].cfg.TEST.SCORE == "softmax"
+        softmax = self.models[0].scored.score == "softmax"
         space = "softmax over the classes" if softmax else "sigmoid of each class"
         names = ", ".join(f"{model.name} (epoch {model.epoch})" for model in self.models)
         mean = "mean of " if len(self.models) > 1 else ""
@@ -164,11 +165,22 @@ class Predictor:
         if threshold is None and self.top:
             self.notes.append(f"Labels: {best}.")
             return torch.full([len(self.classnames)], -math.inf, dtype=torch.float64)
+        chosen = self._chosen_thresholds() if threshold is None else None
+        if chosen is not None:
+            self.notes.append(f"Labels: {best} above {chosen.path}: {chosen.about()}.")
+            return chosen.column("log_odds")
         source = ""
         if threshold is None:
             threshold, source = self.models[0].cfg.TEST.THRESHOLD, " (TEST.THRESHOLD)"
         self.notes.append(f"Labels: {best} above {threshold:g}{source}.")
         return torch.full([len(self.classnames)], threshold, dtype=torch.float64).logit()
+
+    def _chosen_thresholds(self) -> Fitted | None:
+        """Those in the run's folder; of several runs none, for they are not for the mean."""
+        (model, *others) = self.models
+        if others or model.folder is None:
+            return None
+        return load_thresholds(model.folder, model.scored)
 
 
 def average_log_odds(log_odds: Tensor) -> Tensor:
@@ -217,8 +229,7 @@ def _check_range(name: str, value: float | None, above: float, below: float = ma
 def _shared_encoders(models: Sequence[TrainedModel]) -> list[_SharedEncoder]:
     groups: dict[tuple, list[TrainedModel]] = {}
     for place, model in enumerate(models):
-        cfg = model.cfg
-        tuned = TRAINER_REGISTRY.get(cfg.TRAINER.NAME).tunes_image_encoder
+        cfg, tuned = model.cfg, model.tunes_image_encoder
         key = (
             *(model.clip_digest, model.model.clip.precision.name, model.model.clip.uses_regions),
             *(str(cfg.INPUT), str(cfg.MODEL.DENSE), place if tuned else -1),

@@ -16,6 +16,7 @@ from yacs.config import CfgNode
 
 from command_line import build_parser
 from configuration import build_cfg
+from evaluation.fitted_files import ScoredModel
 from evaluation.threshold_metrics import probabilities
 from loading.cache.feature_key import weights_digest
 from loading.transforms import evaluation_transform
@@ -23,6 +24,7 @@ from modeling.encoders.features import Features
 from modeling.prompts.prompt_model import PromptModel
 from trainers.base import PromptTrainer
 from trainers.base.checkpoints import Checkpoints, how_chosen, load_into
+from trainers.base.chosen_thresholds import scored_model
 from trainers.base.conditions import read_classes
 from trainers.base.options import model_options, own_options
 from trainers.base.run_record import origin_of
@@ -57,6 +59,16 @@ class TrainedModel:
     def classnames(self) -> list[str]:
         """C names, in the order of the scores' columns."""
         return self.model.classnames
+
+    @property
+    def tunes_image_encoder(self) -> bool:
+        """Whether the run has changed CLIP's image tower."""
+        return TRAINER_REGISTRY.get(self.cfg.TRAINER.NAME).tunes_image_encoder
+
+    @cached_property
+    def scored(self) -> ScoredModel:
+        """What its scores depend on, which thresholds and calibrations are compared with."""
+        return scored_model(self.cfg, self.model, self.epoch, self.clip_digest)
 
     @property
     def device(self) -> torch.device:

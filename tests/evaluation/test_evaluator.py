@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from evaluation.evaluator import MultiLabelLongTail, extend_cfg
+from evaluation.fitted_files import Fitted, Origin, ScoredModel
 from tests.helpers.naive_metrics import naive_average_precision, naive_threshold_metrics
 
 from dassl.config import get_cfg_default  # isort: skip - evaluation makes dassl importable
@@ -271,3 +272,27 @@ def test_describe_classes_errors():
         evaluator.describe_classes(COUNTS[:4], GROUPS)
     with pytest.raises(ValueError, match="got few"):
         evaluator.describe_classes(COUNTS, [*GROUPS[:4], "few"])
+
+
+@pytest.mark.parametrize("score", ["sigmoid", "softmax"])
+def test_chosen_thresholds_add_figures_and_change_none(score, capsys):
+    logits, targets = make_split()
+    without = run(make_evaluator(SCORE=score), logits, targets)
+    probabilities = logits.double().softmax(dim=1) if score == "softmax" else logits.double()
+    least = probabilities.sort(dim=0).values[31:33].mean(dim=0)  # half of them above it
+    odds = least.logit() if score == "softmax" else least
+    model = ScoredModel("LMPT", 3, "abc", score, NAMES)
+    rows = [{"name": n, "log_odds": t} for n, t in zip(NAMES, odds.tolist(), strict=True)]
+    rule = {"criterion": "f1", "per_class": True}
+    evaluator = make_evaluator(SCORE=score)
+    evaluator.use_thresholds(Fitted("x", Origin.of(model, "val", 300, "evaluation"), rule, rows))
+    capsys.readouterr()
+    metrics = run(evaluator, logits, targets)
+    assert {key: metrics[key] for key in without} == without
+    assert list(metrics)[len(without) :] == [f"{key}_chosen" for key in KEYS[6:]]
+    predictions = (probabilities > least).int().tolist()
+    expected = naive_threshold_metrics(predictions, targets.tolist())
+    found = {key: metrics[f"{key}_chosen"] for key in KEYS[6:]}
+    assert found == pytest.approx({key: 100 * value for key, value in expected.items()})
+    log = capsys.readouterr().out
+    assert "of CP_chosen to OF1_chosen: per class, f1 on val (300 images, epoch 3)" in log

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from evaluation.evaluator import MultiLabelLongTail, extend_cfg
+from evaluation.fitted_files import Fitted, Origin, ScoredModel
 from evaluation.reports import load_results, runs_by_method
 from evaluation.result_writer import write_results
 
@@ -65,6 +66,22 @@ def test_results_json_says_everything(tmp_path, evaluator):
     }  # fmt: skip
     assert re.fullmatch(r"\S+ \((stock|builtin)\)", returned["versions"]["dassl"])
     assert [p.name for p in path.parent.iterdir()] == ["results.json"]  # no temporary file
+
+
+def test_results_say_where_chosen_thresholds_come_from(tmp_path, evaluator):
+    evaluator.evaluate()
+    without = write(tmp_path / "results.json", evaluator)
+    names = ["person", "café", "toaster"]
+    origin = Origin.of(ScoredModel("LMPT", 50, "abc", "softmax", names), "val", 300, "evaluation")
+    rows = [{"name": name, "log_odds": -1.0} for name in names]
+    evaluator.use_thresholds(Fitted("x", origin, {"criterion": "precision=0.9"}, rows))
+    evaluator.evaluate()
+    found = write(tmp_path / "results.json", evaluator)
+    assert set(found) - set(without) == {"chosen_thresholds"}
+    assert found["chosen_thresholds"]["criterion"] == "precision=0.9"
+    assert found["chosen_thresholds"]["origin"]["split"] == "val"
+    assert found["chosen_thresholds"]["origin"]["images"] == 300
+    assert "CF1_chosen" in found["metrics"]
 
 
 def test_nan_becomes_null(tmp_path, evaluator):

@@ -27,6 +27,7 @@ from datasets.files.captions import read_captions
 from datasets.files.class_freq import read_class_freq
 from datasets.files.list_files import DataFileError, read_labels, read_list
 from datasets.texts.caption_labeler import read_synonyms
+from evaluation.fitted_files import read_fitted
 from evaluation.reports import load_results
 from loading.cache.feature_files import CannotStoreError, FeatureFile
 from loading.images import PictureError, read_picture
@@ -116,6 +117,7 @@ READERS = {
     "mask": Reader("mask.npz", lambda p: shared_known_labels(p, PATHS, PATHS, 3, 0.5, 1)),
     "scores": Reader("scores.npz", lambda p: read_npz(p, ("scores", "targets", "paths"))),
     "result": Reader("results.json", lambda p: load_results(p.parent)),
+    "thresholds": Reader("thresholds.json", lambda p: read_fitted(p, ("log_odds",))),
     "templates": Reader("templates.txt", read_templates),
     "descriptions": Reader("words.json", lambda p: read_descriptions(p, CLASSES)),
     "picture": Reader("picture.jpg", read_picture, (PictureError,)),

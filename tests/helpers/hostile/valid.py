@@ -21,6 +21,7 @@ _WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.zeros(2, dtype=torc
 _RESULT = dict.fromkeys(
     ("trainer", "dataset", "backbone", "split", "score", "epoch", "selection", "metrics"), "x"
 )
+_ORIGIN = dict.fromkeys(("trainer", "weights", "score", "split", "source", "date"), "x")
 _TEXTS = {
     "yaml": "# a comment\nOPTIM:\n  LR: 1e-3\n  NAMES: [a, 'b']\nTEST: {SCORE: logit}\n",
     "override": "OPTIM.LR\n0.1\nINPUT.SIZE\n(224, 224)\nTRAINER.LMPT.N_CTX\n4",
@@ -39,6 +40,13 @@ _TEXTS = {
         }
     ),
     "descriptions": json.dumps({name: ["has ears", "is small"] for name in CLASSES}),
+    "thresholds": json.dumps(
+        {
+            "origin": {**_ORIGIN, "epoch": 1, "images": 9},
+            "rule": {"criterion": "f1", "per_class": True},
+            "classes": [{"name": name, "log_odds": 1.5} for name in CLASSES],
+        }
+    ),
     "result": json.dumps({**_RESULT, "seed": 1, "per_class": []}),
 }
 
