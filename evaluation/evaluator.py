@@ -114,7 +114,7 @@ class MultiLabelLongTail(EvaluatorBase):
         """Also report CP to OF1 at thresholds chosen beforehand, as CP_chosen to OF1_chosen.
 
         Args:
-            chosen: from `evaluation.chosen_thresholds.load_thresholds`, for the model at hand.
+            chosen: from `evaluation.saved_thresholds.load_thresholds`, for the model at hand.
         """
         self.chosen = chosen
 

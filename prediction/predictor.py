@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evaluation.chosen_thresholds import load_thresholds
 from evaluation.fitted_files import Fitted
+from evaluation.saved_calibration import calibrated, load_calibration
+from evaluation.saved_thresholds import load_thresholds
 from evaluation.threshold_metrics import log_odds
 from loading.decoding import BATCHES_AHEAD, CPU_BATCH, cores, map_batches, ordered_map
 from loading.images import PictureError, read_picture
@@ -52,9 +53,9 @@ class Prediction:
 
 @dataclass(frozen=True)
 class _SharedEncoder:
-    """Models that encode a picture alike, so that one of them does it for all."""
+    """Models, by their numbers, that encode a picture alike: one of them does it for all."""
 
-    models: list[TrainedModel]
+    members: list[int]
     to_pixels: Callable[[Any], Tensor]
     finish: Callable[[Tensor], Tensor]
 
@@ -70,6 +71,8 @@ class Predictor:
             thresholds.json where it has one, else TEST.THRESHOLD; with `top` alone there is none.
         top: at most so many classes are chosen, those of the highest scores.
         batch_size: pictures a forward pass; by default 8 on a CPU and 64 on a GPU.
+        raw: whether to leave aside the calibration.json of runs that have one. It changes scores,
+            and no label that a thresholds.json chooses.
 
     Attributes:
         classnames: C names.
@@ -85,6 +88,7 @@ class Predictor:
         threshold: float | None = None,
         top: int | None = None,
         batch_size: int | None = None,
+        raw: bool = False,
     ) -> None:
         check_models(models)
         _check_range("threshold", threshold, above=0, below=1)
@@ -95,7 +99,8 @@ class Predictor:
         on_cpu = self.device.type == "cpu"
         self.batch_size = batch_size or (CPU_BATCH if on_cpu else _GPU_BATCH)
         self._encoders = _shared_encoders(self.models)
-        self.notes = [self._about_scores()]
+        self._calibrations = [None if raw else _calibration_of(model) for model in self.models]
+        self.notes = self._about_scores()
         self._least = self._least_log_odds(threshold)  # [C]
 
     def predict(self, paths: Sequence[str]) -> Iterator[Prediction]:
@@ -137,10 +142,12 @@ class Predictor:
             if self.device.type == "cuda":
                 stacked = stacked.pin_memory()
             images = encoder.finish(stacked.to(self.device, non_blocking=True))
-            features = encoder.models[0].features(images)
-            for model in encoder.models:
+            features = self.models[encoder.members[0]].features(images)
+            for number in encoder.members:
+                model = self.models[number]
                 logits = model.logits_of(features)  # [B, C]
-                found.append(log_odds(logits, softmax=model.scored.score == "softmax"))
+                odds = log_odds(logits, softmax=model.scored.score == "softmax")
+                found.append(calibrated(odds, self._calibrations[number]))
         return average_log_odds(torch.stack(found)).cpu()
 
     def _prediction(self, path: str, found: Tensor | str) -> Prediction:
@@ -152,12 +159,14 @@ class Predictor:
         chosen = ranked[found[ranked] > self._least[ranked]][: self.top].tolist()
         return Prediction(path, self.classnames, found, [self.classnames[c] for c in chosen])
 
-    def _about_scores(self) -> str:
+    def _about_scores(self) -> list[str]:
         softmax = self.models[0].scored.score == "softmax"
         space = "softmax over the classes" if softmax else "sigmoid of each class"
         names = ", ".join(f"{model.name} (epoch {model.epoch})" for model in self.models)
         mean = "mean of " if len(self.models) > 1 else ""
-        return f"Scores: {mean}{names}, {space}."
+        used = [fitted for fitted in self._calibrations if fitted is not None]
+        notes = [f"Scores: {mean}{names}, {space}{', calibrated' if used else ''}."]
+        return notes + [f"Calibration: {fitted.path}, {fitted.about()}." for fitted in used]
 
     def _least_log_odds(self, threshold: float | None) -> Tensor:
         """Log-odds [C] above which a class is chosen; adds a note on where they are from."""
@@ -168,7 +177,7 @@ class Predictor:
         chosen = self._chosen_thresholds() if threshold is None else None
         if chosen is not None:
             self.notes.append(f"Labels: {best} above {chosen.path}: {chosen.about()}.")
-            return chosen.column("log_odds")
+            return calibrated(chosen.column("log_odds"), self._calibrations[0])
         source = ""
         if threshold is None:
             threshold, source = self.models[0].cfg.TEST.THRESHOLD, " (TEST.THRESHOLD)"
@@ -226,16 +235,23 @@ def _check_range(name: str, value: float | None, above: float, below: float = ma
         raise ValueError(f"{name} must be above {above:g}{most}, got {value:g}.")
 
 
+def _calibration_of(model: TrainedModel) -> Fitted | None:
+    return None if model.folder is None else load_calibration(model.folder, model.scored)
+
+
 def _shared_encoders(models: Sequence[TrainedModel]) -> list[_SharedEncoder]:
-    groups: dict[tuple, list[TrainedModel]] = {}
-    for place, model in enumerate(models):
+    groups: dict[tuple, list[int]] = {}
+    for number, model in enumerate(models):
         cfg, tuned = model.cfg, model.tunes_image_encoder
         key = (
             *(model.clip_digest, model.model.clip.precision.name, model.model.clip.uses_regions),
-            *(str(cfg.INPUT), str(cfg.MODEL.DENSE), place if tuned else -1),
+            *(str(cfg.INPUT), str(cfg.MODEL.DENSE), number if tuned else -1),
         )
-        groups.setdefault(key, []).append(model)
-    return [_SharedEncoder(g, *split_at_pixels(g[0].transform)) for g in groups.values()]
+        groups.setdefault(key, []).append(number)
+    return [
+        _SharedEncoder(members, *split_at_pixels(models[members[0]].transform))
+        for members in groups.values()
+    ]
 
 
 def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

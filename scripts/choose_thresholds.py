@@ -20,8 +20,8 @@ import torch
 from tabulate import tabulate
 
 from common.user_errors import CommandParser, run_command
-from evaluation.chosen_thresholds import save_thresholds
 from evaluation.fitted_files import Fitted
+from evaluation.saved_thresholds import save_thresholds
 from evaluation.threshold_choice import FEWEST_POSITIVES, Criterion, choose_thresholds
 from evaluation.threshold_metrics import threshold_metrics
 from prediction import load_run

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pictures = list_pictures(args.pictures)
     targets = annotated_paths(pictures.paths, args.annotated) if args.annotated else {}
     with contextlib.redirect_stdout(sys.stderr):  # standard output is for predictions
-        predictor = Predictor(_models(args), args.threshold, args.top, args.batch_size)
+        predictor = Predictor(_models(args), args.threshold, args.top, args.batch_size, args.raw)
     for note in predictor.notes:
         _tell(note)
     if pictures.left_out:
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     flag("--backbone", default="tiny", metavar="NAME", help="of zero-shot CLIP; default: tiny")
     flag("--threshold", type=float, metavar="P", help="choose the classes of scores above P")
     flag("--top", type=int, metavar="K", help="choose the K best classes, at most, if with P")
+    flag("--raw", action="store_true", help="scores without the runs' calibration.json")
     flag("--format", choices=FORMATS, default="table", help="default: table")
     flag("--output", metavar="FILE", help="write there, not to standard output")
     flag("--annotated", metavar="FOLDER", help="also write pictures with their labels there")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from evaluation.chosen_thresholds import load_thresholds
 from evaluation.evaluator import MultiLabelLongTail
 from evaluation.fitted_files import ScoredModel
+from evaluation.saved_thresholds import load_thresholds
 from loading.cache.feature_key import weights_digest
 from modeling.prompts.prompt_model import PromptModel
 from trainers.base.prompt_trainer import PromptTrainer

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from evaluation.chosen_thresholds import load_thresholds, save_thresholds
 from evaluation.fitted_files import Origin, ScoredModel
+from evaluation.saved_thresholds import load_thresholds, save_thresholds
 from evaluation.threshold_choice import Criterion, choose_thresholds
 
 MODEL = ScoredModel("LMPT", 20, "abc", "sigmoid", ["cat", "naïve dog"])
