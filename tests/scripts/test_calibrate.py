@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ import train
 from evaluation.saved_scores import load_scores
 from prediction import Predictor, load_run
 from scripts import calibrate, choose_thresholds
+from tests.helpers.small_pictures import SIZE, write_pictures
 from tests.helpers.small_set import NAMES, arguments, write_set
 
 
@@ -52,6 +55,19 @@ def test_prediction_is_calibrated_and_chooses_the_same_labels(run, tmp_path, cap
             expected = float(one.log_odds[c]) / row["temperature"] + row["offset"]
             assert float(two.log_odds[c]) == pytest.approx(expected, abs=1e-2)
     assert [row["name"] for row in rows] == NAMES
+
+
+def test_the_program_of_the_documentation_runs(run, tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "prediction.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "LMPT").symlink_to(run)
+    (tmp_path / "pictures").mkdir()
+    write_pictures(tmp_path / "pictures")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "docs/prediction.md", "exec"), {})
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("pictures/")]
+    assert len(lines) == SIZE
 
 
 def test_a_threshold_given_is_one_of_calibrated_scores(run):
