@@ -8,17 +8,22 @@ import torch
 from torch import Tensor
 
 from common.download import file_digest
+from evaluation.saved_thresholds import load_thresholds
 from modeling.clip.loader import weight_path
 from prediction.trained_model import TrainedModel
 
 
-def tunes_image_tower(run: TrainedModel) -> bool:
-    """Whether the image tower is the run's own and no longer that of its backbone."""
-    return hasattr(run.model.learner, "visual")
-
-
 def threshold_log_odds(run: TrainedModel) -> Tensor:
-    """What the log-odds of each class have to exceed for it to count as present: [C], fp64."""
+    """What the log-odds of each class have to exceed for it to count as present: [C], fp64.
+
+    Those of the run's thresholds.json where it has one for this model, else TEST.THRESHOLD's.
+
+    Raises:
+        ValueError: its thresholds.json is damaged.
+    """
+    chosen = load_thresholds(run.folder, run.scored) if run.folder else None
+    if chosen is not None:
+        return chosen.column("log_odds")
     shared = torch.tensor(run.cfg.TEST.THRESHOLD, dtype=torch.float64).logit()
     return shared.repeat(len(run.classnames))
 
@@ -34,7 +39,7 @@ def described(run: TrainedModel) -> dict[str, str]:
         "selection": run.selection,
         "backbone": cfg.MODEL.BACKBONE.NAME,
         "backbone_sha256": file_digest(weight_path(cfg.MODEL.BACKBONE.NAME)),
-        "backbone_tuned": json.dumps(tunes_image_tower(run)),
+        "backbone_tuned": json.dumps(run.tunes_image_encoder),
         "score": cfg.TEST.SCORE,
         "probability": "softmax" if cfg.TEST.SCORE == "softmax" else "sigmoid",
         "size": json.dumps(list(inputs.SIZE)),

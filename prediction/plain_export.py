@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from common.files import write_whole
 from prediction.class_weights import class_weights, to_full_precision
-from prediction.export_metadata import described, threshold_log_odds, tunes_image_tower
+from prediction.export_metadata import described, threshold_log_odds
 from prediction.trained_model import TrainedModel
 
 TOWER = "visual."  # before the names of the image tower's tensors, as in CLIP's own files
@@ -30,7 +30,7 @@ def write_plain(run: TrainedModel, path: str | Path, image_tower: bool = True) -
         ValueError: the method cannot be exported in this form, or needs its image tower.
         OSError: the file cannot be written.
     """
-    if not image_tower and tunes_image_tower(run):
+    if not image_tower and run.tunes_image_encoder:
         raise ValueError(
             f"{run.cfg.TRAINER.NAME} has tuned the image tower, and its classifier fits no other: "
             "export it without --no-image-tower."

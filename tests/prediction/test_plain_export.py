@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -15,7 +16,10 @@ from safetensors import safe_open
 
 from common.download import file_digest
 from evaluation.average_precision import average_precision
+from evaluation.fitted_files import Origin
 from evaluation.saved_scores import load_scores
+from evaluation.saved_thresholds import save_thresholds
+from evaluation.threshold_choice import Criterion, choose_thresholds
 from prediction import load_run
 from prediction.plain_export import write_plain
 from tests.helpers.project_copy import PACKAGES, ROOT
@@ -155,6 +159,22 @@ def test_the_file_says_what_its_tensors_depend_on(files, trained):
     assert tower.dtype == torch.float16  # which holds these weights exactly
     with safe_open(files["without tower"][1], "pt") as file:
         assert not any(name.startswith("visual.") for name in file.keys())  # noqa: SIM118
+
+
+def test_thresholds_that_were_chosen_for_the_run_go_along(trained, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(trained.folder("CoOp"), folder)
+    run, criterion = load_run(folder), Criterion()
+    saved = load_scores(folder / "scores.npz")
+    chosen = choose_thresholds(saved.logits.double(), saved.targets, criterion, True, 1)
+    origin = Origin.of(run.scored, "val", len(saved.paths), "evaluation")
+    save_thresholds(folder, origin, NAMES, chosen, criterion, True, 1)
+    write_plain(run, tmp_path / "x.safetensors")
+    with safe_open(tmp_path / "x.safetensors", "pt") as file:
+        found, probabilities = file.get_tensor("threshold_log_odds"), file.get_tensor("thresholds")
+    assert found.tolist() == [threshold.log_odds for threshold in chosen]
+    assert len({*found.tolist()}) > 1
+    torch.testing.assert_close(probabilities, found.sigmoid())
 
 
 def test_a_tuned_tower_goes_along_or_nothing_is_written(files, tmp_path):
