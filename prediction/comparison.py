@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from evaluation.saved_thresholds import load_thresholds
 from prediction.trained_model import TrainedModel
 
 
@@ -38,12 +39,16 @@ class Row:
 
 
 def column_of(run: TrainedModel) -> Column:
-    """How a model's scores are to be read.
+    """How a model's scores are to be read: the run's thresholds.json, or else TEST.THRESHOLD.
 
-    Zero-shot CLIP has no thresholds, for none was chosen for its scores.
+    Zero-shot CLIP without a run has no thresholds, for none was chosen for its scores.
     """
     softmax = run.cfg.TEST.SCORE == "softmax"
     space = f"softmax over {len(run.classnames)} classes" if softmax else "sigmoid"
+    chosen = load_thresholds(run.folder, run.scored) if run.folder else None
+    if chosen is not None:
+        values = chosen.column("log_odds").sigmoid().tolist()
+        return Column(run.name, space, dict(zip(chosen.classnames, values, strict=True)))
     classes = run.classnames if run.model.trains else ()
     return Column(run.name, space, dict.fromkeys(classes, run.cfg.TEST.THRESHOLD))
 

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
+
+from evaluation.fitted_files import Origin
+from evaluation.saved_thresholds import save_thresholds
+from evaluation.threshold_choice import ChosenThreshold, Criterion
 from prediction.comparison import Column, Row, column_of, sorted_rows
 from tests.helpers.small_set import NAMES
 from tests.helpers.untrained_runs import untrained
@@ -25,3 +30,13 @@ def test_a_column_says_what_its_scores_are(roots):
     thresholds = dict.fromkeys(NAMES, 0.5)
     assert column_of(softmax) == Column("CoOp", "softmax over 4 classes", thresholds)
     assert column_of(untrained(root, "ZeroshotCLIP")).thresholds == {}
+
+
+def test_thresholds_that_were_chosen_for_the_run_are_its_marks(roots, tmp_path):
+    run = dataclasses.replace(untrained(roots["ViT"], "CoOp"), folder=tmp_path)
+    assert column_of(run).thresholds == dict.fromkeys(NAMES, 0.5)
+    blank = dict.fromkeys(ChosenThreshold._fields, 1)
+    chosen = [ChosenThreshold(**{**blank, "log_odds": odds}) for odds in (0.0, 1.0, -1.0, 2.0)]
+    origin = Origin.of(run.scored, "val", 9, "evaluation")
+    save_thresholds(tmp_path, origin, NAMES, chosen, Criterion(), True, 1)
+    assert [round(t, 3) for t in column_of(run).thresholds.values()] == [0.5, 0.731, 0.269, 0.881]
