@@ -26,7 +26,7 @@ def use_chosen_thresholds(trainer: PromptTrainer, folder: str | Path) -> None:
     """
     if not isinstance(trainer.evaluator, MultiLabelLongTail):
         return
-    scored = scored_model(trainer.cfg, trainer.model, trainer.weights_epoch, trainer.clip_digest)
+    scored = scored_model(trainer.cfg, trainer.model, trainer.record.epoch, trainer.clip_digest)
     chosen = load_thresholds(folder, scored)
     if chosen is not None:
         trainer.evaluator.use_thresholds(chosen)
