@@ -82,5 +82,6 @@ class TaIDPT(PromptTrainer):
     def check_cfg(self, cfg: CfgNode) -> None:
         """Refuse to train on images."""
         super().check_cfg(cfg)
-        if not cfg.DATASET.TEXT_AS_IMAGE:
+        evaluates = not cfg.DATASET.TRAIN_PICTURES  # which needs no captions
+        if not cfg.DATASET.TEXT_AS_IMAGE and not evaluates:
             raise ValueError("TaIDPT is trained on captions. Add: DATASET.TEXT_AS_IMAGE True")
