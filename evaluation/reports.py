@@ -21,11 +21,12 @@ RUN_KEYS = ("dataset", "backbone", "trainer", "config", "split", "score", "selec
 
 
 class ResultFiles(NamedTuple):
-    """Where an evaluation puts its figures and, if asked to, its scores."""
+    """Where an evaluation puts its figures, its scores if asked to, and its TensorBoard files."""
 
     results: Path
     scores: Path
     training_scores: Path
+    tensorboard: Path
 
 
 def result_files(folder: Path, evaluation: bool) -> ResultFiles:
@@ -40,6 +41,7 @@ def result_files(folder: Path, evaluation: bool) -> ResultFiles:
         folder / f"results{mark}.json",
         folder / f"scores{mark}.npz",
         folder / f"scores_train{mark}.npz",
+        folder / f"tensorboard{mark}",
     )
 
 

@@ -39,6 +39,7 @@ def write_results(
     config_text: str,
     seconds: float | None = None,
     spent: Mapping[str, float] | None = None,
+    origin: Mapping[str, Any] | None = None,
     extra_versions: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write results.json after an evaluation; whole or not at all.
@@ -59,6 +60,7 @@ def write_results(
         config_text: the whole config; only its SHA256 is written.
         seconds: wall-clock time of the whole run, interruptions left out; None if unknown.
         spent: seconds of its parts, "caching" (decoding and encoding once) and "training".
+        origin: of `evaluation.provenance.provenance`; its keys are written beside the others.
         extra_versions: more libraries to name beside python, torch, torchvision, numpy and dassl.
 
     Returns:
@@ -86,6 +88,7 @@ def write_results(
         ),
         "metrics": dict(metrics),
         "per_class": evaluator.per_class if ranks else [],
+        **(origin or {}),
         "config_sha256": hashlib.sha256(config_text.encode()).hexdigest(),
         "versions": {
             "python": platform.python_version(),

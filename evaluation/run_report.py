@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from evaluation.evaluator import MultiLabelLongTail
-from evaluation.reports import result_files
+from evaluation.provenance import provenance, utc_date
+from evaluation.reports import ResultFiles, result_files
 from evaluation.result_writer import write_results
 from evaluation.saved_scores import save_scores
 
@@ -36,6 +38,7 @@ class RunReport:
 
     def __init__(self, cfg: CfgNode, evaluator: EvaluatorBase, dataset: DatasetBase) -> None:
         self.cfg, self.evaluator, self.dataset = cfg, evaluator, dataset
+        self.origin = provenance(dataset, cfg.USE_CUDA)  # now: the code may change as it runs
         self.metrics: Mapping[str, float] = {}
         if isinstance(evaluator, MultiLabelLongTail) and hasattr(dataset, "groups"):
             evaluator.describe_classes(dataset.class_counts, dataset.groups)
@@ -46,6 +49,15 @@ class RunReport:
             return self.metrics
 
         evaluator.evaluate = remembered
+
+    @cached_property
+    def config_text(self) -> str:
+        """The whole config, as YAML."""
+        return self.cfg.dump()
+
+    def files(self, evaluation: bool) -> ResultFiles:
+        """Where results go; see `result_files`."""
+        return result_files(Path(self.cfg.OUTPUT_DIR), evaluation)
 
     def write(
         self,
@@ -69,7 +81,7 @@ class RunReport:
         if not self.metrics:
             return
         cfg = self.cfg
-        path = result_files(Path(cfg.OUTPUT_DIR), evaluation).results
+        path = self.files(evaluation).results
         write_results(
             path,
             trainer=cfg.TRAINER.NAME,
@@ -81,9 +93,10 @@ class RunReport:
             selection=selection,
             evaluator=self.evaluator,
             metrics=self.metrics,
-            config_text=cfg.dump(),
+            config_text=self.config_text,
             seconds=seconds,
             spent=seconds_spent,
+            origin=self.origin | {"date": utc_date()},
         )
         print(f"Results written to {path}")
 
@@ -100,7 +113,7 @@ class RunReport:
             scored: its batches, in the order of the data set's list.
             training: likewise of the training images; None if their pictures are absent.
         """
-        files = result_files(Path(self.cfg.OUTPUT_DIR), evaluation)
+        files = self.files(evaluation)
         self._save(files.scores, getattr(self.dataset, split), scored)
         if training is None:
             print("Training pictures are absent, so their scores are not saved.")

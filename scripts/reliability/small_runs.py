@@ -28,7 +28,7 @@ from datasets.shapes.generator import ShapesSpec
 from scripts.reliability.kill_cases import Case
 from tests.helpers.small_set import arguments, write_set
 
-SECONDS = {"seconds", "seconds_spent"}  # what two equal runs may differ in
+TIMES = {"seconds", "seconds_spent", "date"}  # what two equal runs may differ in
 _NOT_COMPARED = ("log.txt", "events.out.tfevents")  # appended to, with times in them
 _CHECKPOINT = re.compile(r"model.*\.pth\.tar(-\d+)?")
 _DRAWN = ShapesSpec(
@@ -163,7 +163,7 @@ def _checkpoint(path: Path) -> Mapping[str, Any]:
 
 def _parts(name: str, content: Mapping[str, Any]) -> dict[str, str]:
     return {
-        f"{name}: {key}": digest_of(value) for key, value in content.items() if key not in SECONDS
+        f"{name}: {key}": digest_of(value) for key, value in content.items() if key not in TIMES
     }
 
 
@@ -178,7 +178,7 @@ def _exact(value: Any) -> str:  # noqa: ANN401 - what a checkpoint may hold
         data = hashlib.sha256(value.contiguous().view(-1).view(torch.uint8).numpy()).hexdigest()
         return f"{value.dtype}{tuple(value.shape)}{data}"
     if isinstance(value, Mapping):
-        inner = (f"{key!r}: {_exact(v)}" for key, v in value.items() if key not in SECONDS)
+        inner = (f"{key!r}: {_exact(v)}" for key, v in value.items() if key not in TIMES)
         return f"{{{', '.join(inner)}}}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_exact, value))}]"
