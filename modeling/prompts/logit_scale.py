@@ -66,6 +66,13 @@ class LogitScale(nn.Module):
         """The scale as it is now, a scalar."""
         return self.scale * self.log_gain.exp() if hasattr(self, "log_gain") else self.scale
 
+    def learnt(self) -> dict[str, Tensor]:
+        """The scale and the offset of the logits, as far as they are trained; scalars."""
+        values = {"scale": self.factor} if hasattr(self, "log_gain") else {}
+        if hasattr(self, "offset") and self.offset.requires_grad:
+            values["offset"] = self.offset
+        return values
+
     def forward(self, cosines: Tensor) -> Tensor:
         """Logits of cosines, any shape."""
         shifted = cosines - self.offset if hasattr(self, "offset") else cosines

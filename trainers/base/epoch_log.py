@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from trainers.base.meters import NotFiniteError, TermMeters
 
 _NAMED = 3  # images of a batch, in a message
+
+
+class EpochBoard(Protocol):
+    """What an epoch needs of `RunBoard`."""
+
+    def add_scalar(self, tag: str, value: float, step: int) -> None:
+        """Write a number."""
+
+    def statistics(self) -> Mapping[str, float]:
+        """Numbers on what is trained, by name; asked only where a line is printed."""
+
+    def flush(self) -> None:
+        """Bring the files up to date."""
 
 
 class EpochLog:
@@ -25,7 +39,7 @@ class EpochLog:
         max_epoch: epochs of the run.
         num_batches: batches of the epoch.
         print_every: batches between two lines.
-        write_scalar: takes name, value and step.
+        board: takes names, values and steps, and gives further numbers after a step.
         first: whether no step of this process came before, for the advice on divergence.
 
     Attributes:
@@ -38,12 +52,12 @@ class EpochLog:
         max_epoch: int,
         num_batches: int,
         print_every: int,
-        write_scalar: Callable[[str, float, int], None],
+        board: EpochBoard,
         first: bool = True,
     ) -> None:
         self.epoch, self.max_epoch, self.num_batches = epoch, max_epoch, num_batches
-        self.print_every, self.write_scalar, self.first = print_every, write_scalar, first
-        self._meters, self._done, self._waited = TermMeters(), 0, 0.0
+        self.print_every, self.board, self.first = print_every, board, first
+        self._meters, self._done, self._waited, self._seen = TermMeters(), 0, 0.0, 0
         self._images: list[Sequence[str]] = []  # of the batches since a line was printed
         self._started = time.time()
 
@@ -57,6 +71,7 @@ class EpochLog:
         asked = time.time()
         for batch in loader:
             self._waited += time.time() - asked
+            self._seen += len(batch["index"])
             yield batch
             asked = time.time()
 
@@ -83,10 +98,31 @@ class EpochLog:
             raise self._diverged(error, self._images[error.index]) from error
         self._images.clear()
         self._print(self._meters.line(values), rate)
+        self._write(values, rate)
+
+    def _write(self, values: Mapping[str, tuple[float, float]], rate: float) -> None:
+        """Values for TensorBoard, at the number of the run's step, from 0."""
+        scalars = {f"train/{name}": mean for name, (_, mean) in values.items()}
+        scalars["train/lr"] = rate
+        scalars |= {f"learner/{name}": value for name, value in self.board.statistics().items()}
+        if self._done == self.num_batches:
+            scalars |= self._speed()
         step = self.epoch * self.num_batches + self._done - 1
-        for name, (_, mean) in values.items():
-            self.write_scalar(f"train/{name}", mean, step)
-        self.write_scalar("train/lr", rate, step)
+        for name, value in scalars.items():
+            self.board.add_scalar(name, value, step)
+        if self._done == self.num_batches:
+            self.board.flush()
+
+    def _speed(self) -> dict[str, float]:
+        """Images a second, the share of time spent on waiting for data, and a GPU's memory."""
+        seconds = self.seconds
+        speed = {
+            "speed/images_per_second": self._seen / seconds,
+            "speed/waiting_percent": 100 * self._waited / seconds,
+        }
+        if torch.cuda.is_initialized():
+            speed["speed/gpu_memory_mib"] = torch.cuda.max_memory_allocated() / 2**20
+        return speed
 
     def _print(self, losses: str, rate: float) -> None:
         """Dassl's line of a step; tools parse it. Times are averages since the epoch began."""

@@ -25,6 +25,7 @@ from trainers.base.inference import Inference
 from trainers.base.initial_weights import load_initial_weights
 from trainers.base.options import check_shared_options, model_options, own_options
 from trainers.base.plateau import build_schedule
+from trainers.base.run_board import RunBoard
 from trainers.base.run_record import RunRecord, origin_of
 from trainers.base.run_state import RunState
 from trainers.base.split_evaluation import SplitEvaluation
@@ -70,6 +71,8 @@ class PromptTrainer(TrainerX):
             self.model_inference, self.parse_batch_test, self.parse_batch_train, self.evaluator
         )
         self.report = RunReport(cfg, self.evaluator, self.data.dataset)
+        self.board = RunBoard(self.report, type(self).__name__, self.data, self.model)
+        self._writer = self.board  # Dassl's hooks write and close through it
 
     def model_arguments(self) -> dict[str, Any]:
         """What the model needs to train, by the names of its arguments; evaluations do without."""
@@ -209,7 +212,7 @@ class PromptTrainer(TrainerX):
         self.set_model_mode("train")
         self.num_batches = batches = len(self.train_loader_x)
         every, first = self.cfg.TRAIN.PRINT_FREQ, self.epoch == self.start_epoch
-        log = EpochLog(self.epoch, self.max_epoch, batches, every, self.write_scalar, first)
+        log = EpochLog(self.epoch, self.max_epoch, batches, every, self.board, first)
         with self.clip.worthwhile_threads():
             for number, batch in enumerate(log.timed(self.train_loader_x)):
                 self.batch_idx = number
@@ -247,11 +250,11 @@ class PromptTrainer(TrainerX):
         self.set_model_mode("eval")
         name = split or self.cfg.TEST.SPLIT
         with self.clip.worthwhile_threads():
-            metrics = self.evaluation.run(name, getattr(self, f"{name}_loader"))
-            for metric, value in metrics.items():
-                self.write_scalar(f"{name}/{metric}", value, self.epoch)
+            metrics = self.evaluation.run(name, getattr(self, f"{name}_loader"), split is not None)
+            self.board.evaluated(name, self.epoch)
             if split is None:
                 self._write_results(name)
+                self.board.finish(name, self.record.epoch, evaluation=not self.record.trains)
         return next(iter(metrics.values()))
 
     def _write_results(self, split: str) -> None:
@@ -262,6 +265,10 @@ class PromptTrainer(TrainerX):
             scored = scores(getattr(self, f"{split}_loader"))
             self.report.write_scores(split, weights["evaluation"], scored, training)
         self.report.write(split, **weights)
+
+    def init_writer(self, log_dir: str) -> None:
+        """Dassl's opening of the TensorBoard files, which may hold a run that goes on."""
+        self.board.open(log_dir, self.start_epoch, len(self.train_loader_x))
 
     @cached_property
     def clip_digest(self) -> str:
