@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     flag("--check", action="store_true", help="decode every picture first, name the broken ones")
     flag("--no-train", action="store_true", help="build everything, then stop")
     flag("--resume", default="", metavar="DIR", help="go on from the checkpoints of another folder")
+    flag("--verbose", action="store_true", help="also print the config and a report on the system")
     flag("--transforms", nargs="+", help="training transforms, by Dassl's names")
     flag("--source-domains", nargs="+", help="for Dassl's multi-domain sets")
     flag("--target-domains", nargs="+", help="likewise")

@@ -93,6 +93,13 @@ def run_config(args: argparse.Namespace) -> Path | None:
     return path if args.eval_only and args.model_dir and path.is_file() else None
 
 
+def used_files(args: argparse.Namespace) -> list[Path]:
+    """The yaml files that a command's config is put together from, the weakest first."""
+    earlier = run_config(args)
+    files = config_files(args, has_recipe=earlier is not None)[1]
+    return [earlier, *files] if earlier else files
+
+
 def merge_run(
     cfg: CfgNode, path: Path, defaults: dict[str, object], undeclared: tuple[str, ...]
 ) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
-from compat.bootstrap import dassl_banner, ensure_dassl
+from compat.bootstrap import ensure_dassl
 
 ensure_dassl()
 
@@ -18,49 +16,21 @@ import numpy as np
 import torch
 from dassl.data.datasets import DatasetBase
 from dassl.engine import TrainerBase, build_trainer
-from dassl.utils import collect_env_info, set_random_seed, setup_logger
+from dassl.utils import collect_env_info, set_random_seed
 from yacs.config import CfgNode
 
 from command_line import build_parser, check_flags
 from common.files import write_text
 from common.run_lock import run_lock
 from common.user_errors import MISTAKES, run_command
-from configuration import build_cfg, default_cfg
+from configuration import build_cfg, default_cfg, used_files
 from evaluation.run_report import RunReport
 from loading.images import check_pictures
 from trainers.base import PromptTrainer
 from trainers.base.chosen_thresholds import use_chosen_thresholds
 from trainers.base.conditions import check_conditions, conditions_of, write_conditions
 from trainers.base.run_config import refuse_other_experiment, resolve_seed
-
-
-class _Terminal:
-    """Standard output, which stock Dassl's logger would close when it goes."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._stream, name)
-
-    def close(self) -> None:
-        """Nothing."""
-
-
-@contextlib.contextmanager
-def _logging_to(output_dir: str) -> Iterator[Path]:
-    """Copy standard output to OUTPUT_DIR/log.txt, as Dassl does, until the run is over.
-
-    Yields the path of the log, which has the time in its name if there is an earlier one.
-    """
-    terminal = sys.stdout
-    sys.stdout = _Terminal(terminal)
-    setup_logger(output_dir)
-    try:
-        yield Path(sys.stdout.file.name)
-    finally:
-        sys.stdout.flush()
-        sys.stdout = terminal
+from trainers.base.run_log import header, logging_to
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -83,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             refuse_other_experiment(cfg, folder, default_cfg())
         cfg.freeze()
         set_random_seed(cfg.SEED)
-        with _logging_to(cfg.OUTPUT_DIR) as log:
+        with logging_to(cfg.OUTPUT_DIR, evaluation=args.eval_only) as log:
             started = time.perf_counter()
             try:
                 trainer = _build(cfg, args)
@@ -97,9 +67,9 @@ def _build(cfg: CfgNode, args: argparse.Namespace) -> TrainerBase:
     """The trainer, with all that can be checked before its work begins."""
     if cfg.USE_CUDA and torch.cuda.is_available():
         torch.backends.cudnn.benchmark = True
-    print(dassl_banner())
-    print(f"Command: {' '.join(sys.argv)}\nSeed: {cfg.SEED}")
-    print(f"** Config **\n{cfg}\n** System **\n{collect_env_info()}")
+    print(header(cfg, used_files(args), args.model_dir if args.eval_only else None))
+    if args.verbose:
+        print(f"** Config **\n{cfg}\n** System **\n{collect_env_info()}")
     trainer = build_trainer(cfg)
     check_evaluator(trainer)
     if args.eval_only:
@@ -117,6 +87,7 @@ def _run(trainer: TrainerBase, args: argparse.Namespace, started: float) -> None
     if args.check:
         _check_pictures(trainer.dm.dataset, cfg.DATALOADER.NUM_WORKERS)
     if args.eval_only:
+        write_text(Path(cfg.OUTPUT_DIR, "config_eval.yaml"), cfg.dump())
         trainer.test()
     elif not args.no_train:
         _train(trainer)

@@ -56,6 +56,9 @@ class MultiLabelLongTail(EvaluatorBase):
         cfg: config with the keys of :func:`extend_cfg`.
         lab2cname: class names by column; without it classes are called by their column.
         **kwargs: accepted because Dassl's builder may pass more.
+
+    Attributes:
+        brief: print nothing, for whoever prints `summary`.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class MultiLabelLongTail(EvaluatorBase):
         self._groups: list[str] | None = None
         self._warned = False
         self.chosen: Fitted | None = None
+        self.brief = False
         self.reset()
 
     @property
@@ -192,9 +196,18 @@ class MultiLabelLongTail(EvaluatorBase):
             at_chosen = log_odds(logits, softmax=is_softmax) > least
             for name, value in threshold_metrics(at_chosen, targets).items():
                 self.metrics[f"{name}_chosen"] = 100 * value
-        self._print(len(logits))
-        self._warn_of_one_answer(predictions)
+        if not self.brief:
+            self._print(len(logits))
+            self._warn_of_one_answer(predictions)
         return self.metrics
+
+    @property
+    def summary(self) -> str:
+        """One line: mAP over all, head, medium and tail classes, in percent."""
+        groups = [
+            f"{g} {self.metrics[f'mAP_{g}']:.2f}" for g in GROUPS if f"mAP_{g}" in self.metrics
+        ]
+        return f"mAP {self.metrics['mAP']:.2f}%" + (f" ({', '.join(groups)})" if groups else "")
 
     def _warn_of_one_answer(self, predictions: Tensor) -> None:
         """Say, once, that the threshold lies below or above all scores [N, C]."""

@@ -22,7 +22,8 @@ def root(tmp_path):
 
 
 def losses(output):
-    log = "".join(path.read_text() for path in sorted(output.glob("log.txt*")))
+    paths = sorted(output.glob("log.txt*"), key=lambda path: (path.name == "log.txt", path.name))
+    log = "".join(path.read_text() for path in paths)  # log.txt is that of the last process
     return re.findall(r"epoch \[(\d+)/\d+\] batch \[(\d+)/\d+\].* loss (\S+)", log)
 
 

@@ -10,9 +10,10 @@ from dassl.evaluation import EvaluatorBase
 from torch import Tensor
 from tqdm import tqdm
 
+from evaluation.evaluator import MultiLabelLongTail
 from modeling.encoders.features import Features
 
-_FEW_BATCHES = 20  # of an evaluation; fewer need no progress bar
+_PROGRESS = {"delay": 2, "leave": False}  # seconds after which a bar appears
 
 Parse = Callable[[dict[str, Any]], tuple[Features, Tensor]]  # a loader's batch
 
@@ -48,23 +49,30 @@ class SplitEvaluation:
         self.evaluator = evaluator
 
     @torch.no_grad()
-    def run(self, split: str, loader: Loader) -> Mapping[str, float]:
+    def run(self, split: str, loader: Loader, brief: bool = False) -> Mapping[str, float]:
         """The evaluator's metrics of a split.
 
         Args:
             split: its name, for the log.
             loader: its batches.
+            brief: print one line, where the evaluator is that of this project.
         """
-        print(f"Evaluate on the *{split}* set")
+        brief = brief and isinstance(self.evaluator, MultiLabelLongTail)
+        self.evaluator.brief = brief
+        if not brief:
+            print(f"Evaluate on the *{split}* set")
         self.evaluator.reset()
-        for batch in tqdm(loader, disable=len(loader) < _FEW_BATCHES):
+        for batch in tqdm(loader, f"Evaluate {split} images", **_PROGRESS):
             features, labels = self.labels(batch)
             self.evaluator.process(self.infer(features), labels)
-        return self.evaluator.evaluate()
+        metrics = self.evaluator.evaluate()
+        if brief:
+            print(f"Evaluate on the *{split}* set: {self.evaluator.summary}")
+        return metrics
 
     @torch.no_grad()
     def scores(self, loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
         """Logits and targets [B, C] of each batch."""
-        for batch in loader:
+        for batch in tqdm(loader, "Score images", **_PROGRESS):
             features, targets = self.targets(batch)
             yield self.infer(features), targets

@@ -31,7 +31,8 @@ def run(root, output, *more):
 def metrics_of_epochs(output):
     log = (output / "log.txt").read_text()
     before_the_end = log[: log.index("Finish training")]
-    return [float(v) for v in re.findall(r"^\* mAP: ([\d.]+)%", before_the_end, re.MULTILINE)]
+    line = r"^Evaluate on the \*\w+\* set: mAP ([\d.]+)%"
+    return [float(value) for value in re.findall(line, before_the_end, re.MULTILINE)]
 
 
 @pytest.mark.parametrize(("selection", "split"), [("best_val", "val"), ("best_test", "test")])
