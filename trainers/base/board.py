@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Tags below these count the run's steps from 0; all others count its epochs from 0.
 _COUNT_STEPS = ("train/", "learner/", "speed/")
+_QUEUE = 1000  # values; PyTorch's 10 make a step wait for the thread that writes them
 _HYPERPARAMETERS = "_hparams_"
 
 
@@ -54,7 +55,7 @@ class Board:
 
         self._last = keep_events(Path(folder), keep)
         print(f"Initialize tensorboard (log_dir={folder})")
-        self.writer = SummaryWriter(log_dir=str(folder))
+        self.writer = SummaryWriter(log_dir=str(folder), max_queue=_QUEUE)
 
     def flush(self) -> None:
         """Bring the files up to date, before a checkpoint says that an epoch is over."""
