@@ -60,11 +60,3 @@ def caches_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 def files() -> dict[str, bytes]:
     """What a small server of VOC-LT has."""
     return served_files()
-
-
-@pytest.fixture
-def no_env_info(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the report on the machine, which takes a second a run."""
-    import train
-
-    monkeypatch.setattr(train, "collect_env_info", str)

@@ -20,8 +20,6 @@ from tests.helpers.project_copy import copy_project
 from tests.helpers.small_set import arguments, write_set
 from trainers.base import PromptTrainer, method_node
 
-pytestmark = pytest.mark.usefixtures("no_env_info")
-
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):

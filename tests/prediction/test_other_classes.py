@@ -12,9 +12,7 @@ from tests.helpers.untrained_runs import a_picture, untrained
 OTHERS = ["wolf", "barn owl"]
 
 
-def test_shared_contexts_score_other_classes_as_a_run_read_for_them_does(
-    roots, tmp_path, no_env_info
-):
+def test_shared_contexts_score_other_classes_as_a_run_read_for_them_does(roots, tmp_path):
     words = ("TRAINER.COOP.CSC", "False", "TRAINER.COOP.COSINE_OFFSET", "learnt")
     train.main(arguments(roots["ViT"], "CoOp", tmp_path / "run", *words, "OPTIM.MAX_EPOCH", "2"))
     run = load_run(tmp_path / "run")

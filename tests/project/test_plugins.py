@@ -26,8 +26,6 @@ from tests.helpers.small_set import arguments, results, write_set
 
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 
-pytestmark = pytest.mark.usefixtures("no_env_info")
-
 
 @pytest.fixture
 def pets(tmp_path):

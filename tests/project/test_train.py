@@ -12,8 +12,6 @@ from tests.helpers.small_clip import TOWERS, random_clip
 from tests.helpers.small_set import NAMES, arguments, contexts, results, write_set
 from trainers.base import PromptTrainer
 
-pytestmark = pytest.mark.usefixtures("no_env_info")
-
 
 @pytest.fixture
 def root(tmp_path):

@@ -16,9 +16,6 @@ from tests.helpers.small_set import TRAIN, arguments, contexts, results, write_s
 DATA = Path(os.environ.get("LMPT_REAL_DATA", "data"))
 
 
-pytestmark = pytest.mark.usefixtures("no_env_info")
-
-
 @pytest.fixture
 def root(tmp_path):
     write_set(tmp_path / "data")

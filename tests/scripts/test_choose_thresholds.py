@@ -61,7 +61,7 @@ def test_validation_images_are_the_default(run, capsys):
     assert "at the chosen CF1" in printed
 
 
-def test_an_evaluation_reports_at_them_too(run, no_env_info, capsys):
+def test_an_evaluation_reports_at_them_too(run, capsys):
     chosen = choose(run, "--per-class", "--split", "train")
     train.main(["--eval-only", "--model-dir", str(run)])
     assert "* CF1_chosen" in capsys.readouterr().out
@@ -76,7 +76,7 @@ def test_an_evaluation_reports_at_them_too(run, no_env_info, capsys):
         assert found["metrics"][f"{name}_chosen"] == pytest.approx(100 * expected[name])
 
 
-def test_an_evaluation_of_other_scores_does_without_them(run, no_env_info, capsys):
+def test_an_evaluation_of_other_scores_does_without_them(run, capsys):
     choose(run, "--split", "train")
     train.main(["--eval-only", "--model-dir", str(run), "TEST.SCORE", "softmax"])
     assert "thresholds.json is not used: it is for score sigmoid" in capsys.readouterr().out

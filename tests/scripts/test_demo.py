@@ -21,7 +21,7 @@ def models(*words):
     return demo.load_models(demo.build_parser().parse_args(list(map(str, words))))
 
 
-def test_runs_stand_beside_zero_shot_clip(roots, tmp_path, no_env_info):
+def test_runs_stand_beside_zero_shot_clip(roots, tmp_path):
     folders = {}
     for trainer in ("CoOp", "ZeroshotCLIP"):
         folders[trainer] = tmp_path / trainer

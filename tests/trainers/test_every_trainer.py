@@ -14,7 +14,6 @@ from tests.helpers.small_set import arguments, results, write_set
 from trainers.base import PromptTrainer
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.usefixtures("no_env_info")
 
 # What brings most of a method's state into its checkpoint; options beside those of the small set.
 OPTIONS = {

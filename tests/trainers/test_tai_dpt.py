@@ -187,7 +187,7 @@ class TestRuns:
             train.main(arguments(tmp_path, "TaIDPT", tmp_path / "out", *words))
 
 
-def test_texts_are_encoded_before_the_first_epoch(tmp_path, no_env_info):
+def test_texts_are_encoded_before_the_first_epoch(tmp_path):
     write_set(tmp_path)
     trainer = build(tmp_path, "TaIDPT", tmp_path / "out", "DATASET.TEXT_AS_IMAGE", True)
     trainer.before_train()

@@ -122,7 +122,7 @@ METHODS = {
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_methods(method, folder, no_env_info):
+def test_methods(method, folder):
     name, options = METHODS[method]
     take_steps(small(folder, name, **options))
 

@@ -161,7 +161,7 @@ def test_cuda_graphs_equal_eager_steps(problem):
 
 
 @pytest.mark.parametrize("name", ["CoOp", "LMPT"])
-def test_a_captured_run_equals_an_eager_one(name, tmp_path, monkeypatch, no_env_info):
+def test_a_captured_run_equals_an_eager_one(name, tmp_path, monkeypatch):
     import train
     from tests.helpers.small_set import arguments, contexts, results, write_set
     from trainers.base import PromptTrainer
@@ -192,7 +192,7 @@ def test_a_captured_run_equals_an_eager_one(name, tmp_path, monkeypatch, no_env_
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "amp"])
 @pytest.mark.parametrize("name", ["CoOp", "CoCoOp", "LMPT", "DualCoOp", "PVLR"])
-def test_a_graph_trains_what_eager_steps_train(name, precision, tmp_path, capsys, no_env_info):
+def test_a_graph_trains_what_eager_steps_train(name, precision, tmp_path, capsys):
     import train
     from tests.helpers.small_set import arguments, write_set
 

@@ -14,7 +14,6 @@ from tests.helpers.small_clip import random_clip
 from tests.helpers.small_set import arguments, contexts, results, write_set
 from trainers.base import PromptTrainer
 
-pytestmark = pytest.mark.usefixtures("no_env_info")
 BEST_TEST = ("TEST.FINAL_MODEL", "best_test", "OPTIM.LR", "0.5")
 
 

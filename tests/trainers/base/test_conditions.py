@@ -12,7 +12,6 @@ from tests.helpers.small_clip import random_clip
 from tests.helpers.small_set import arguments, results, write_set
 
 COMMAND = arguments(Path("data"), "LMPT", Path("out"), "OPTIM.MAX_EPOCH", "2")
-pytestmark = pytest.mark.usefixtures("no_env_info")
 
 
 @pytest.fixture(scope="module")

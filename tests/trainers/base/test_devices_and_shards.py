@@ -10,7 +10,6 @@ from modeling.encoders.features import Features
 from tests.helpers.small_set import arguments, contexts, results, write_set
 from tests.helpers.small_trainer import build, write_calm_set
 
-pytestmark = pytest.mark.usefixtures("no_env_info")
 METHODS = ["CoOp", "LMPT", "DualCoOp", "PVLR"]
 
 

@@ -6,8 +6,6 @@ import train
 from tests.helpers.small_set import arguments, write_set
 from trainers.lmpt import LMPTModel
 
-pytestmark = pytest.mark.usefixtures("no_env_info")
-
 
 @pytest.fixture
 def diverges(tmp_path, monkeypatch):

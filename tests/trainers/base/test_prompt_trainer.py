@@ -9,8 +9,6 @@ import train
 from tests.helpers.small_set import arguments, results, write_set
 from trainers.base import PromptTrainer
 
-pytestmark = pytest.mark.usefixtures("no_env_info")
-
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):

@@ -14,8 +14,6 @@ from tests.helpers.event_values import event_values
 from tests.helpers.small_set import NAMES, TRAIN, arguments, results, write_set
 from trainers.base import PromptTrainer
 
-pytestmark = pytest.mark.usefixtures("no_env_info")
-
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "logging.md"
 EPOCHS, STEPS = 4, 3  # of the small set's runs
 WATCHED = ("TEST.FINAL_MODEL", "best_test", "TRAIN.PRINT_FREQ", "1")

@@ -13,7 +13,6 @@ from tests.helpers.small_set import NAMES, arguments, contexts, results, write_s
 from tests.helpers.small_trainer import built
 from tests.helpers.tolerance import assert_as_exact, in_double
 
-pytestmark = pytest.mark.usefixtures("no_env_info")
 TEXTS = ("DATASET.TEXT_AS_IMAGE", "True")
 
 
