@@ -18,7 +18,7 @@ from command_line import build_parser
 from configuration import build_cfg
 from evaluation.fitted_files import ScoredModel
 from evaluation.threshold_metrics import probabilities
-from loading.cache.feature_key import weights_digest
+from loading.cache.feature_key import clip_digest
 from loading.transforms import evaluation_transform
 from modeling.encoders.features import Features
 from modeling.prompts.prompt_model import PromptModel
@@ -193,7 +193,7 @@ def _build(
     options = own_options(cfg, cfg.TRAINER.NAME)
     device = torch.device("cuda" if on_gpu else "cpu")
     clip = load_towers(cfg, trainer.model_class, options, device)
-    digest = weights_digest(clip.clip_model)  # before a checkpoint may change the image tower
+    digest = clip_digest(clip.clip_model)  # before a checkpoint may change the image tower
     arguments = model_options(trainer.model_class, options)
     model = trainer.model_class(classnames, clip, seed=max(cfg.SEED, 0), **arguments).eval()
     transform = evaluation_transform(cfg)

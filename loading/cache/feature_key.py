@@ -15,6 +15,8 @@ import torch
 import torchvision
 from torch import nn
 
+from modeling.clip.architecture import activation_of
+
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
@@ -72,6 +74,12 @@ def weights_digest(module: nn.Module) -> str:
         flat = value.detach().reshape(-1).contiguous().cpu()
         digest.update(flat.view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def clip_digest(clip_model: nn.Module) -> str:
+    """Digest of a CLIP's weights, followed by its activation where that is not OpenAI's."""
+    digest, activation = weights_digest(clip_model), activation_of(clip_model)
+    return digest if activation == "quickgelu" else f"{digest} {activation}"
 
 
 def source_digest(things: Iterable[Any]) -> str:

@@ -17,15 +17,12 @@ from torch import Tensor, nn
 
 from common.choices import hint
 from common.download import download
+from modeling.clip.architecture import Architecture, assemble
+from modeling.clip.clip_file import AUTO, no_clip, read_clip, weights_in
 from modeling.clip.precision import Precision
-from modeling.clip.uninitialised import Uninitialised
-from modeling.clip.weight_files import StateDict, check_numbers, read_state_dict
+from modeling.clip.weight_files import StateDict
 
 TINY = Path(__file__).resolve().parents[2] / "assets" / "tiny_clip.safetensors"
-_VOCABULARY = 49408  # tokens of CLIP's byte-pair encoding
-_MAX_WIDTH = 2048  # of a token's embedding; CLIP's widest has 1280
-_MAX_CONTEXT = 4096  # positions of texts, 77 in CLIP: their attention mask is this squared
-_ARCHIVE_EXTRAS = ("input_resolution", "context_length", "vocab_size")  # attributes, not weights
 
 
 def import_clip() -> types.ModuleType:
@@ -119,32 +116,49 @@ def _cache_folder() -> str:
     return os.path.join("~", ".cache", "clip")
 
 
-def load_clip(name: str, precision: str = "fp32", device: str | torch.device = "cpu") -> nn.Module:
+def load_clip(
+    name: str,
+    precision: str = "fp32",
+    device: str | torch.device = "cpu",
+    activation: str = AUTO,
+) -> nn.Module:
     """Load a frozen CLIP in eval mode.
 
     Args:
-        name: a name of `available_backbones()`, or the path of a weight file in OpenAI's parameter
-            names (TorchScript archive, state dict, `{"state_dict": ...}`, safetensors).
+        name: a name of `available_backbones()`, or the path of a weight file or of its folder, in
+            the names of OpenAI, Hugging Face or open_clip (docs/backbones.md).
         precision: one of `modeling.clip.precision.PRECISIONS`. Layers that `clip` keeps in fp32
             (normalisations, embeddings) stay in fp32.
         device: where to put it.
+        activation: MODEL.BACKBONE.ACTIVATION; "auto" where the file or its config tells.
 
     Returns:
         A `clip.model.CLIP` whose parameters take no gradient.
 
     Raises:
-        ValueError: an unknown name, or a file that does not hold a CLIP.
+        ValueError: an unknown name, a file that does not hold a CLIP, or one that does not tell
+            its activation.
         ConnectionError: a published file that cannot be downloaded.
     """
     path = weight_path(name)
-    model = build_clip(
-        _load_tensors(path), Precision(precision, torch.device(device)).weights, path
-    )
-    return model.to(device)
+    read = read_clip(path, activation)
+    if read.note:
+        print(read.note)
+    weights = Precision(precision, torch.device(device)).weights
+    return build_clip(read.state_dict, weights, path, read.architecture).to(device)
 
 
 def weight_path(name: str) -> Path:
-    """The weight file of a backbone; downloads a published one on first use."""
+    """The weight file of a backbone; downloads a published one on first use.
+
+    Args:
+        name: a name of `available_backbones()`, a weight file, or a folder that holds one under the
+            name that Hugging Face or open_clip gives it.
+
+    Raises:
+        ValueError: it is none of these.
+        ConnectionError: a published file that cannot be downloaded.
+    """
     if name == "tiny":
         return TINY
     urls = _published()
@@ -153,6 +167,8 @@ def weight_path(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
         return path
+    if path.is_dir():
+        return weights_in(path)
     raise ValueError(
         f"MODEL.BACKBONE.NAME is {name!r}, which is neither a file nor one of tiny, "
         f"{', '.join(urls)}.{hint(name, ['tiny', *urls])}"
@@ -165,51 +181,19 @@ def _fetch(address: str, folder: str | None = None) -> Path:
     return download(address, target, checksum=address.split("/")[-2])
 
 
-def _load_tensors(path: Path) -> StateDict:
-    state_dict = read_state_dict(path)
-    if "token_embedding.rows" in state_dict:
-        check_numbers({"token_embedding.rows": state_dict["token_embedding.rows"]}, path)
-        state_dict = _expand_token_embedding(state_dict, path)
-    weights = {
-        name: value
-        for name, value in state_dict.items()
-        if name not in _ARCHIVE_EXTRAS and not name.endswith("attn_mask")
-    }
-    check_numbers({name: value for name, value in weights.items() if not _counts(name)}, path)
-    return weights
-
-
-def _counts(name: str) -> bool:
-    """Whether it is a counter of a batch normalisation, an integer that no output depends on."""
-    return name.endswith("num_batches_tracked")
-
-
-def _expand_token_embedding(state_dict: StateDict, path: Path) -> StateDict:
-    """Rebuild the full token embedding from the rows that our small file keeps.
-
-    Tokens that the small model never saw get the mean row, the least surprising of all vectors.
-    """
-    state_dict = dict(state_dict)
-    rows = state_dict.pop("token_embedding.rows").float()  # [K, E]
-    ids = state_dict.pop("token_embedding.ids", torch.empty(0)).long()  # [K]
-    known = ids.dim() == 1 and bool(((0 <= ids) & (ids < _VOCABULARY)).all())
-    if not known or rows.dim() != 2 or len(rows) != len(ids) or rows.shape[1] > _MAX_WIDTH:
-        raise ValueError(
-            f"{path} holds token_embedding.rows {tuple(rows.shape)} and ids {tuple(ids.shape)}, "
-            f"expected [K, up to {_MAX_WIDTH}] and [K] ids below {_VOCABULARY}."
-        )
-    weight = rows.mean(dim=0).repeat(_VOCABULARY, 1)  # [49408, E]
-    weight[ids] = rows
-    return {**state_dict, "token_embedding.weight": weight}
-
-
-def build_clip(state_dict: StateDict, dtype: torch.dtype, source: str | Path) -> nn.Module:
-    """Build CLIP from its tensors with the `clip` package's own `build_model`.
+def build_clip(
+    state_dict: StateDict,
+    dtype: torch.dtype,
+    source: str | Path,
+    architecture: Architecture | None = None,
+) -> nn.Module:
+    """Build CLIP from its tensors, of the `clip` package's modules.
 
     Args:
         state_dict: OpenAI's parameter names to tensors.
         dtype: precision of the matrices and convolutions.
         source: where the tensors came from, for messages.
+        architecture: what the tensors do not tell; OpenAI's if None.
 
     Returns:
         The model on the CPU, frozen, in eval mode.
@@ -218,28 +202,15 @@ def build_clip(state_dict: StateDict, dtype: torch.dtype, source: str | Path) ->
         ValueError: the tensors are not those of a CLIP.
     """
     import_clip()
-    build_model = importlib.import_module("clip.model").build_model
-    rng = torch.get_rng_state()  # its random initialisation must not move anybody's seed
+    package = importlib.import_module("clip.model")
     try:
-        if len(state_dict["positional_embedding"]) > _MAX_CONTEXT:
-            raise ValueError(f"its texts have more than {_MAX_CONTEXT} positions")
-        with torch.device("meta"):  # without memory: a small file may ask for a giant model
-            build_model({name: value.to("meta") for name, value in state_dict.items()})
-        with Uninitialised():
-            model = build_model(dict(state_dict))
+        model = assemble(package, state_dict, architecture or Architecture())
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
-        reason = " ".join(str(e).split())[:300]
-        raise ValueError(
-            f"{source} does not hold a CLIP in OpenAI's parameter names: {reason}. "
-            f"It has {len(state_dict)} tensors, such as {', '.join(list(state_dict)[:3])}."
-        ) from e
-    finally:
-        torch.set_rng_state(rng)
-    # build_model rounds through fp16, which loses nothing of OpenAI's own files but something of
-    # others: put the tensors in once more, in the precision that was asked for.
+        raise no_clip(source, state_dict, e) from e
     for parameter in model.parameters():
         if parameter.dtype is torch.float16:
             parameter.data = parameter.data.to(dtype)
+    model = model.to_empty(device="cpu")  # a small file may have asked for a giant model until here
     model.load_state_dict(state_dict)
     return model.requires_grad_(False).eval()
 

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from modeling.clip.architecture import CONTEXT_LENGTH
 from modeling.clip.loader import encode_words, tokenize
-
-CONTEXT_LENGTH = 77  # token positions of CLIP's text tower
 
 
 def fit_words(text: str, context_length: int = CONTEXT_LENGTH) -> str:

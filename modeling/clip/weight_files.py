@@ -51,7 +51,7 @@ def read_state_dict(path: str | os.PathLike) -> StateDict:
 
     Args:
         path: a safetensors file, a TorchScript archive, or a `torch.save` file that holds a state
-            dict or `{"state_dict": ...}`.
+            dict, alone or as "state_dict" or "model" of a dict.
 
     Returns:
         Parameter name to tensor, on the CPU, in the precision of the file.
@@ -104,17 +104,18 @@ def check_numbers(tensors: Mapping[str, Tensor], path: str | os.PathLike) -> Non
 
 
 def _unwrap(content: object, path: Path) -> StateDict:
-    """Take the state dict out of `{"state_dict": ...}` and drop DataParallel's prefix."""
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    """Take the state dict out of the dict of a checkpoint."""
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
     if not isinstance(content, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
     ):
         raise ValueError(
             f"{path} holds a {type(content).__name__}, expected a dict of parameter name to "
-            'tensor, or {"state_dict": that dict}.'
+            'tensor, or {"state_dict": that dict}, or {"model": that dict}.'
         )
-    return {name.removeprefix("module."): value for name, value in content.items()}
+    return dict(content)
 
 
 def _scripted_tensors(root: object) -> StateDict:

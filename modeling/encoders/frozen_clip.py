@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from common.threads import step_threads, threads
+from modeling.clip.clip_file import AUTO
 from modeling.clip.loader import load_clip
 from modeling.clip.precision import Precision
 from modeling.encoders.dense_image_encoder import DenseImageEncoder
@@ -72,9 +73,10 @@ class FrozenClip:
         precision: str = "fp32",
         device: str | torch.device = "cpu",
         regions: RegionOptions | None = None,
+        activation: str = AUTO,
     ) -> FrozenClip:
         """Load a CLIP by name, or from a weight file; see `load_clip` for both and for errors."""
-        return cls(load_clip(name, precision, device), precision, regions)
+        return cls(load_clip(name, precision, device, activation), precision, regions)
 
     @property
     def uses_regions(self) -> bool:

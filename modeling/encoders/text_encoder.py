@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modeling.clip.architecture import activation_of_block
 from modeling.clip.tokenizer import end_positions
 from modeling.encoders.features import Features
 
 KeysValues = tuple[Tensor, Tensor]  # [C, heads, L, E / heads] each
-_GELU_SLOPE = 1.702  # of CLIP's activation, u * sigmoid(1.702 u)
+_QUICKGELU_SLOPE = 1.702  # of OpenAI's activation, u * sigmoid(1.702 u)
 
 
 class TextEncoder(nn.Module):
@@ -111,13 +112,16 @@ class _Block(nn.Module):
         self.dtype = self.widen.weight.dtype
         # With k = 1.702, u * sigmoid(k u) is silu(k u) / k: one kernel each way, not three.
         # The factors cost nothing inside these vectors and inside the residual sum.
+        is_quick = activation_of_block(block) == "quickgelu"
+        self.activation = F.silu if is_quick else F.gelu
+        self.slope = _QUICKGELU_SLOPE if is_quick else 1.0
         for name, vector in {
             "ln_weight": self.ln_2.weight,
             "ln_bias": self.ln_2.bias,
             "widen_bias": self.widen.bias,
             "narrow_bias": self.narrow.bias,
         }.items():
-            self.register_buffer(name, vector.detach() * _GELU_SLOPE, persistent=False)
+            self.register_buffer(name, vector.detach() * self.slope, persistent=False)
 
     def forward(
         self, x: Tensor, past: KeysValues | None = None, mask: Tensor | None = None
@@ -175,9 +179,9 @@ class _Block(nn.Module):
         )  # [C, heads, L, E / heads]
         x = x + self.attention.out_proj(mixed.transpose(1, 2).flatten(2).to(self.dtype))
         normed = F.layer_norm(x, self.ln_weight.shape, self.ln_weight, self.ln_bias, self.ln_2.eps)
-        wide = F.silu(F.linear(normed.to(self.dtype), self.widen.weight, self.widen_bias))
-        narrow = F.linear(wide, self.narrow.weight, self.narrow_bias)  # [C, L, E]
-        return torch.add(x, narrow, alpha=1 / _GELU_SLOPE)
+        wide = F.linear(normed.to(self.dtype), self.widen.weight, self.widen_bias)
+        narrow = F.linear(self.activation(wide), self.narrow.weight, self.narrow_bias)  # [C, L, E]
+        return torch.add(x, narrow, alpha=1 / self.slope)
 
 
 def _behind(past: KeysValues | None, keys: Tensor, values: Tensor) -> KeysValues:

@@ -68,7 +68,10 @@ BENCHMARKS = {
 
 
 def write_weights(path: Path, backbone: str) -> None:
-    """Write a CLIP of a published size with random weights, in fp16 as the published files are."""
+    """Write a CLIP of a published size with random weights, in fp16 as the published files are.
+
+    Beside the weights stands the size of images, by which OpenAI's files are known.
+    """
     import_clip()
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -78,6 +81,7 @@ def write_weights(path: Path, backbone: str) -> None:
         name: value.half() if value.is_floating_point() else value
         for name, value in state_dict.items()
     }
+    tensors["input_resolution"] = torch.tensor(clip_model.visual.input_resolution)
     save_file({name: value.contiguous() for name, value in tensors.items()}, path)
 
 

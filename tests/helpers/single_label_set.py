@@ -40,7 +40,7 @@ class SmallPets(DatasetBase):
 
 def write_pets(root: Path) -> None:
     """Write the pictures, and `clip.pt`, below `root`/small_pets."""
-    from tests.helpers.small_clip import random_clip
+    from tests.helpers.small_clip import openai_weights, random_clip
 
     rng = np.random.default_rng(0)
     for split, size in SIZES.items():
@@ -51,7 +51,7 @@ def write_pets(root: Path) -> None:
             picture = rng.integers(0, 255, (SIDE, SIDE, 3))
             picture[8 * label : 8 * label + 8] = 40 * label  # a stripe to learn from
             Image.fromarray(picture.astype(np.uint8)).save(folder / f"{i}.png")
-    torch.save(random_clip("ViT").state_dict(), root / "small_pets" / "clip.pt")
+    torch.save(openai_weights(random_clip("ViT")), root / "small_pets" / "clip.pt")
 
 
 def pet_arguments(root: Path, trainer: str, output: Path, *more: str) -> list[str]:

@@ -36,3 +36,14 @@ def _drawn(tower: str, seed: int, embed_dim: int, layers: int) -> nn.Module:
             if name.startswith("transformer"):
                 parameter.data = (parameter.data * 4).half().float()  # texts that differ
     return clip_model.requires_grad_(False).eval()
+
+
+def openai_weights(clip_model: nn.Module) -> dict[str, torch.Tensor]:
+    """A CLIP's tensors as in OpenAI's archives: with sizes, by which a file is known as theirs."""
+    sizes = {
+        "input_resolution": clip_model.visual.input_resolution,
+        "context_length": clip_model.context_length,
+        "vocab_size": clip_model.vocab_size,
+    }
+    weights = {name: value.contiguous() for name, value in clip_model.state_dict().items()}
+    return {**weights, **{name: torch.tensor(size) for name, size in sizes.items()}}

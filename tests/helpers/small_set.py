@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tests.helpers.small_clip import RESOLUTION, random_clip
+from tests.helpers.small_clip import RESOLUTION, openai_weights, random_clip
 
 NAMES = ["cat", "traffic light", "dog", "tv"]
 TRAIN, TEST = 21, 9
@@ -41,7 +41,7 @@ def write_set(root: Path, tower: str = "ViT", seed: int = 0) -> None:
         (folder / f"{split}.txt").write_text("".join(rows))
     (folder / "captions.txt").write_text("".join(captions))
     (folder / "plain.yaml").write_text("")
-    torch.save(random_clip(tower).state_dict(), folder / "clip.pt")
+    torch.save(openai_weights(random_clip(tower)), folder / "clip.pt")
 
 
 def arguments(root: Path, trainer: str, output: Path, *more: str, tower: str = "ViT") -> list[str]:

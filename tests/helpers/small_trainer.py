@@ -13,7 +13,7 @@ from loading.images import read_picture
 from loading.transforms import fixed_transform
 from modeling.encoders.features import Features
 from modeling.prompts.prompt_model import Batch
-from tests.helpers.small_clip import random_clip
+from tests.helpers.small_clip import openai_weights, random_clip
 from tests.helpers.small_set import arguments, write_set
 
 
@@ -23,7 +23,7 @@ def write_calm_set(root: Path, tower: str = "ViT") -> None:
     clip_model = random_clip(tower)
     for parameter in clip_model.transformer.parameters():
         parameter.data /= 4
-    torch.save(clip_model.state_dict(), root / "mine" / "clip.pt")
+    torch.save(openai_weights(clip_model), root / "mine" / "clip.pt")
 
 
 def build(root: Path, name: str, output: Path, *more: object, tower: str = "ViT") -> Any:

@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import save_file
 
 from modeling.clip import loader as clip_loader
+from modeling.clip.clip_file import _expand_token_embedding
 from modeling.clip.loader import TINY, available_backbones, import_clip, load_clip, weight_path
 from modeling.clip.precision import Precision
 from modeling.encoders.image_encoder import ImageEncoder
-from tests.helpers.small_clip import RESOLUTION, random_clip
+from tests.helpers.small_clip import RESOLUTION, openai_weights, random_clip
 
 
 def archive(clip_model, tower, path):
@@ -27,7 +28,7 @@ def archive(clip_model, tower, path):
 
 
 def save(kind, clip_model, tower, path):
-    weights = {name: value.contiguous() for name, value in clip_model.state_dict().items()}
+    weights = openai_weights(clip_model)
     if kind == "torchscript":
         archive(clip_model, tower, path)
     elif kind == "state_dict":
@@ -58,7 +59,7 @@ def test_every_kind_of_file_gives_what_clip_itself_builds(kind, tower, clip_mode
 
 
 def test_fp32_files_are_not_rounded(vit, tmp_path):
-    weights = vit.state_dict()
+    weights = openai_weights(vit)
     weights["text_projection"] = weights["text_projection"] + 1e-5
     torch.save(weights, tmp_path / "weights.pt")
     assert torch.equal(
@@ -68,7 +69,7 @@ def test_fp32_files_are_not_rounded(vit, tmp_path):
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "amp"])
 def test_precisions_are_close_to_fp32(precision, tower, clip_model, tmp_path):
-    torch.save(clip_model.state_dict(), tmp_path / "weights.pt")
+    torch.save(openai_weights(clip_model), tmp_path / "weights.pt")
     path = str(tmp_path / "weights.pt")
     side = RESOLUTION[tower]
     images = torch.rand(4, 3, side, side, generator=torch.Generator().manual_seed(0))
@@ -87,7 +88,7 @@ def test_precisions_are_close_to_fp32(precision, tower, clip_model, tmp_path):
 
 
 def test_loading_leaves_the_random_stream_alone(vit, tmp_path):
-    torch.save(vit.state_dict(), tmp_path / "weights.pt")
+    torch.save(openai_weights(vit), tmp_path / "weights.pt")
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
@@ -143,7 +144,7 @@ def test_other_content_is_named(content, message, tmp_path):
 
 def test_damaged_files_are_named(vit, tmp_path):
     path = tmp_path / "weights.pt"
-    torch.save(vit.state_dict(), path)
+    torch.save(openai_weights(vit), path)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ValueError, match="weights.pt"):
         load_clip(str(path))
@@ -164,7 +165,7 @@ def test_damaged_files_are_named(vit, tmp_path):
 @pytest.mark.parametrize("kind", ["pt", "safetensors"])
 def test_weights_that_no_model_can_compute_with_are_refused(change, message, kind, vit, tmp_path):
     path = tmp_path / f"clip.{kind}"
-    state = {**vit.state_dict(), "visual.proj": change(vit.state_dict()["visual.proj"])}
+    state = {**openai_weights(vit), "visual.proj": change(vit.visual.proj.detach())}
     (torch.save if kind == "pt" else save_file)(state, path)
     with pytest.raises(ValueError, match=message):
         load_clip(str(path), "fp32", torch.device("cpu"))
@@ -186,7 +187,7 @@ class TestDownload:
     def published(self, vit, tmp_path, monkeypatch):
         source = tmp_path / "server"
         content = tmp_path / "small.pt"
-        torch.save(vit.state_dict(), content)
+        torch.save(openai_weights(vit), content)
         digest = hashlib.sha256(content.read_bytes()).hexdigest()
         (source / digest).mkdir(parents=True)
         target = source / digest / "RN50.pt"
@@ -241,7 +242,7 @@ def test_import_leaves_no_stand_in_behind():
 
 def test_tokens_outside_the_small_vocabulary_get_the_mean_row():
     rows, ids = torch.tensor([[1.0, 0.0], [3.0, 2.0]]), torch.tensor([5, 7], dtype=torch.int32)
-    expanded = clip_loader._expand_token_embedding(
+    expanded = _expand_token_embedding(
         {"token_embedding.rows": rows, "token_embedding.ids": ids}, TINY
     )["token_embedding.weight"]
     assert expanded.shape == (49408, 2)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from modeling.clip.loader import import_clip, load_clip
 from modeling.encoders.dense_image_encoder import DenseImageEncoder
 from modeling.encoders.image_encoder import ImageEncoder
-from tests.helpers.small_clip import RESOLUTION, TOWERS, random_clip
+from tests.helpers.small_clip import RESOLUTION, TOWERS, openai_weights, random_clip
 
 
 def pictures(height, width, count=2):
@@ -138,7 +138,7 @@ def test_positions_are_resized_once_and_the_first_is_kept():
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_low_precision_weights(tower, precision, tmp_path):
-    torch.save(random_clip(tower).state_dict(), tmp_path / "clip.pt")
+    torch.save(openai_weights(random_clip(tower)), tmp_path / "clip.pt")
     images = pictures(2 * RESOLUTION[tower], RESOLUTION[tower])
     exact, rough = (
         DenseImageEncoder(load_clip(str(tmp_path / "clip.pt"), p))(images)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import train
-from tests.helpers.small_clip import random_clip
+from tests.helpers.small_clip import openai_weights, random_clip
 from tests.helpers.small_set import TRAIN, arguments, contexts, results, write_set
 
 DATA = Path(os.environ.get("LMPT_REAL_DATA", "data"))
@@ -112,7 +112,7 @@ def test_voc_lt_with_the_real_pictures_at_hand(trainer, tmp_path):
     if not (DATA / "voc" / "VOCdevkit").is_dir():
         pytest.skip(f"no pictures in {DATA / 'voc'}; set LMPT_REAL_DATA to the folder above voc")
     (tmp_path / "mine").mkdir()
-    torch.save(random_clip().state_dict(), tmp_path / "mine" / "clip.pt")
+    torch.save(openai_weights(random_clip()), tmp_path / "mine" / "clip.pt")
     command = arguments(tmp_path, trainer, tmp_path / "out")
     command[command.index("--root") + 1] = str(DATA)
     command[command.index("DATASET.NAME") + 1] = "VOCLT"

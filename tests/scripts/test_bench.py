@@ -17,7 +17,7 @@ from scripts.benchmark.data import BENCHMARKS, GEOMETRIES, write_set
 from scripts.benchmark.measure import Meter, operations
 from scripts.benchmark.naive import growing_average_precision
 from scripts.benchmark.sides import Setting, build_naive, build_ours
-from tests.helpers.small_clip import RESOLUTION, random_clip
+from tests.helpers.small_clip import RESOLUTION, openai_weights, random_clip
 from tests.helpers.small_trainer import loss_batch
 from tests.helpers.tolerance import assert_as_exact, in_double
 
@@ -29,8 +29,7 @@ NAMES = ("cat", "traffic light", "diningtable", "tv_monitor", "dog")
 def setting(tmp_path, tower):
     write_set(tmp_path / "data", NAMES, train=24, test=10)
     weights = tmp_path / "clip.safetensors"
-    state_dict = random_clip(tower).state_dict()
-    save_file({name: value.contiguous() for name, value in state_dict.items()}, weights)
+    save_file(openai_weights(random_clip(tower)), weights)
     benchmark = replace(BENCHMARKS[20], names=NAMES)
     side = RESOLUTION[tower]
     return Setting(tmp_path / "data", str(weights), side, benchmark, CPU, "fp32", 8)

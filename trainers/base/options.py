@@ -8,6 +8,8 @@ from yacs.config import CfgNode
 import compat.dassl_rules  # noqa: F401 - the rules of the keys that Dassl declares
 from common.config_rules import Choice, Number, check_values, declare_rules
 from loading.transforms import check_transforms
+from modeling.clip.architecture import ACTIVATIONS
+from modeling.clip.clip_file import AUTO
 from modeling.clip.precision import PRECISIONS
 from modeling.encoders.dense_image_encoder import VIT_REGIONS
 from modeling.prompts.logit_scale import OFFSETS
@@ -16,6 +18,7 @@ from modeling.prompts.prompt_model import PromptModel
 from trainers.base.epoch_selection import FINAL_MODELS
 from trainers.base.plateau import PLATEAU
 
+declare_rules("MODEL.BACKBONE", {"ACTIVATION": Choice((AUTO, *ACTIVATIONS))})
 declare_rules("MODEL.DENSE", {"VIT": Choice(VIT_REGIONS)})
 declare_rules(
     "OPTIM",
@@ -50,6 +53,7 @@ declare_rules(  # of keys that mean the same in every method that has them
 def extend_cfg(cfg: CfgNode) -> None:
     """Declare the keys of the towers, of the training step and of the plateau schedule."""
     cfg.MODEL.BACKBONE.NAME = "tiny"  # a CLIP name, a file of configs/backbones, or a weight file
+    cfg.MODEL.BACKBONE.ACTIVATION = AUTO  # auto (as the file tells) | quickgelu | gelu
     # How regions are read from an image tower, by the methods that look at regions.
     cfg.MODEL.DENSE = CfgNode(
         {

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from evaluation.run_report import RunReport
-from loading.cache.feature_key import weights_digest
+from loading.cache.feature_key import clip_digest
 from losses.config import loss_from_config
 from modeling.encoders.features import Features
 from modeling.prompts.prompt_model import PromptModel
@@ -273,7 +273,7 @@ class PromptTrainer(TrainerX):
     @cached_property
     def clip_digest(self) -> str:
         """SHA-256 of CLIP's weights as they were loaded."""
-        return weights_digest(self.clip.clip_model)
+        return clip_digest(self.clip.clip_model)
 
     def resume_model_if_exist(self, directory: str) -> int:
         """Dassl's resumption, and the best metric, which stock Dassl forgets; see `RunState`."""

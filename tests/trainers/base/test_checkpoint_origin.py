@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import train
-from tests.helpers.small_clip import random_clip
+from tests.helpers.small_clip import openai_weights, random_clip
 from tests.helpers.small_set import arguments, contexts, results, write_set
 from trainers.base import PromptTrainer
 
@@ -114,7 +114,7 @@ class TestWhatDoesNotBelong:
 
     @pytest.mark.parametrize("again", [False, True])
     def test_another_clip_of_the_same_width(self, again, capsys):
-        torch.save(random_clip("ViT", seed=3).state_dict(), "data/mine/clip.pt")
+        torch.save(openai_weights(random_clip("ViT", seed=3)), "data/mine/clip.pt")
         Path("last/conditions.json").unlink()
         call = (lambda: train.main(command("CoOp", "last"))) if again else None
         message = refused(call or (lambda: evaluate("last", "seen")), capsys)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import train
-from tests.helpers.small_clip import random_clip
+from tests.helpers.small_clip import openai_weights, random_clip
 from tests.helpers.small_set import arguments, results, write_set
 
 COMMAND = arguments(Path("data"), "LMPT", Path("out"), "OPTIM.MAX_EPOCH", "2")
@@ -52,7 +52,7 @@ def class_renamed(folder):
 
 
 def weights_replaced(folder):
-    torch.save(random_clip("ViT", seed=5).state_dict(), folder / "clip.pt")
+    torch.save(openai_weights(random_clip("ViT", seed=5)), folder / "clip.pt")
 
 
 def captions_changed(folder):
