@@ -47,3 +47,11 @@ def openai_weights(clip_model: nn.Module) -> dict[str, torch.Tensor]:
     }
     weights = {name: value.contiguous() for name, value in clip_model.state_dict().items()}
     return {**weights, **{name: torch.tensor(size) for name, size in sizes.items()}}
+
+
+def with_gelu(clip_model: nn.Module) -> nn.Module:
+    """The same CLIP with the usual GELU in all of its transformers; changed in place."""
+    for module in list(clip_model.modules()):
+        if hasattr(module, "mlp"):
+            module.mlp.gelu = nn.GELU()
+    return clip_model
