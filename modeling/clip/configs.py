@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from common.json_files import read_json
+from common.pickles.vocabulary import printable
 from modeling.clip.architecture import HEAD_WIDTH, VOCABULARY, Architecture, Sizes, Tower
 from modeling.clip.formats import HUGGING_FACE, Format
 
@@ -45,8 +46,8 @@ class ClipConfig:
         for name, wanted in self.sizes.items():
             if (found := getattr(sizes, name)) != wanted:
                 raise ValueError(
-                    f"{self.path} is of another model: {name.replace('_', ' ')} {wanted} there, "
-                    f"{found} in the weights"
+                    f"{self.path} is of another model: {name.replace('_', ' ')} "
+                    f"{printable(wanted)} there, {found} in the weights"
                 )
 
 
@@ -96,7 +97,7 @@ class _Section:
 
     def wrong(self, key: str, expected: str) -> ValueError:
         """The error about a value."""
-        value = str(self.content.get(key))[:100]
+        value = printable(self.content.get(key, "left out"))
         return ValueError(f"{self.path}: {self.name}.{key} is {value}, expected {expected}")
 
 
@@ -110,7 +111,7 @@ def _hugging_faces(path: Path, content: object) -> ClipConfig | None:
     if text.content.get("eos_token_id", _END_TOKENS[0]) not in _END_TOKENS:
         raise text.wrong("eos_token_id", f"{_END_TOKENS[0]}, CLIP's own end token")
     acts = [section.content.get("hidden_act", "quick_gelu") for section in (image, text)]
-    if acts[0] not in _HUGGING_FACES:
+    if acts[0] not in list(_HUGGING_FACES):  # of a file, so that it may not be hashable
         raise image.wrong("hidden_act", " or ".join(_HUGGING_FACES))
     if acts[0] != acts[1]:
         raise text.wrong("hidden_act", f"{acts[0]}, as in the image tower")
@@ -149,6 +150,7 @@ def _open_clips(path: Path, content: object) -> ClipConfig | None:
         isinstance(model.get(name), dict) for name in _OPEN_CLIPS_ONLY
     ):
         return None
+    whole = _Section(path, "model_cfg", model)
     image, text = (_Section(path, name, model[name]) for name in _OPEN_CLIPS_ONLY)
     for section in (image, text):
         for key, wanted in _OPEN_CLIPS_ONLY[section.name].items():
@@ -156,7 +158,7 @@ def _open_clips(path: Path, content: object) -> ClipConfig | None:
                 raise section.wrong(key, f"{wanted}, which is all that a CLIP of OpenAI's can do")
     layers, width = image.content.get("layers", 12), image.number("width", 768)
     sizes = {
-        "features": _Section(path, "model_cfg", model).number("embed_dim", 512),
+        "features": whole.number("embed_dim", 512),
         "image_size": image.side("image_size", 224),
         "image_width": width,
         "image_layers": tuple(layers) if isinstance(layers, list) else layers,
@@ -166,9 +168,11 @@ def _open_clips(path: Path, content: object) -> ClipConfig | None:
     }
     channels = 32 * width if isinstance(layers, list) else width  # a ResNet's last map is wider
     heads = channels // image.number("head_width", HEAD_WIDTH)
-    activation = "quickgelu" if model.get("quick_gelu", False) else "gelu"
+    is_quick = model.get("quick_gelu", False)
+    if not isinstance(is_quick, bool):
+        raise whole.wrong("quick_gelu", "true or false")
     towers = (Tower(heads, _eps(image)), Tower(text.number("heads", 8), _eps(text)))
-    return ClipConfig(path, Architecture(activation, *towers), sizes)
+    return ClipConfig(path, Architecture("quickgelu" if is_quick else "gelu", *towers), sizes)
 
 
 def _eps(section: _Section) -> float:

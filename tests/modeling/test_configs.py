@@ -106,6 +106,8 @@ def test_configs_of_something_else_do_not_count(tmp_path):
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
+        ("vision_config.hidden_act", ["gelu"], "hidden_act is .*, expected quick_gelu or gelu"),
+        ("vision_config.layer_norm_eps", float("nan"), "layer_norm_eps is nan, expected"),
         ("vision_config.hidden_act", "silu", "hidden_act is silu, expected quick_gelu or gelu"),
         ("text_config.hidden_act", "quick_gelu", "expected gelu, as in the image tower"),
         ("text_config.eos_token_id", 7, "text_config.eos_token_id is 7, expected 49407"),
@@ -135,6 +137,11 @@ def test_wrong_values_of_hugging_faces_are_named(place, value, message, tmp_path
 def test_what_a_clip_cannot_do_is_named(place, value, message, tmp_path):
     with pytest.raises(ValueError, match=f"open_clip_config.json: .*{message}"):
         beside(tmp_path, changed(OPEN_CLIPS, f"model_cfg.{place}", value), NATIVE)
+
+
+def test_a_switch_is_true_or_false(tmp_path):
+    with pytest.raises(ValueError, match="model_cfg.quick_gelu is no, expected true or false"):
+        beside(tmp_path, changed(OPEN_CLIPS, "model_cfg.quick_gelu", "no"), NATIVE)
 
 
 def test_a_config_of_other_sizes_is_of_another_model(tmp_path):

@@ -31,6 +31,8 @@ from evaluation.fitted_files import read_fitted
 from evaluation.reports import load_results
 from loading.cache.feature_files import CannotStoreError, FeatureFile
 from loading.images import PictureError, read_picture
+from modeling.clip.configs import config_beside, normalisation_note
+from modeling.clip.formats import HUGGING_FACE, NATIVE
 from modeling.clip.weight_files import read_state_dict
 from modeling.encoders.features import Features
 from modeling.prompts.class_prompts import read_descriptions, read_templates
@@ -108,6 +110,11 @@ READERS = {
     "pointer": Reader("checkpoint", _resume, (ValueError, pickle.UnpicklingError)),
     "weights": Reader("clip.pt", read_state_dict),
     "safetensors": Reader("clip.safetensors", read_state_dict),
+    "hugging face": Reader("config.json", lambda p: config_beside(p, HUGGING_FACE)),
+    "open_clip": Reader("open_clip_config.json", lambda p: config_beside(p, NATIVE)),
+    "colours": Reader(
+        "preprocessor_config.json", lambda p: normalisation_note(p, [0.5] * 3, [0.5] * 3)
+    ),
     "list": Reader("list.txt", lambda p: read_list(p, 80), (DataFileError,)),
     "labels": Reader("labels.txt", read_labels, (DataFileError,)),
     "captions": Reader("captions.txt", read_captions, (DataFileError,)),

@@ -47,6 +47,9 @@ _TEXTS = {
             "classes": [{"name": name, "log_odds": 1.5} for name in CLASSES],
         }
     ),
+    "hugging face": json.dumps({"vision_config": {"num_hidden_layers": 24}, "text_config": {}}),
+    "open_clip": json.dumps({"model_cfg": {"vision_cfg": {"head_width": 80}, "text_cfg": {}}}),
+    "colours": json.dumps({"image_mean": [0.5] * 3, "image_std": [0.5] * 3}),
     "result": json.dumps({**_RESULT, "seed": 1, "per_class": []}),
 }
 
