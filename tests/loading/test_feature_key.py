@@ -7,11 +7,15 @@ import torch
 from torch import nn
 from torchvision.transforms import v2
 
-from loading.cache.feature_key import encoder_key, pictures_key, weights_digest
+from loading.cache.feature_key import clip_digest, encoder_key, pictures_key, weights_digest
 from loading.transforms import Cutout, fixed_transform
+from modeling.clip.architecture import Architecture, Tower
+from modeling.clip.loader import build_clip, load_clip
 from modeling.encoders.dense_image_encoder import DenseImageEncoder
 from modeling.encoders.image_encoder import ImageEncoder
-from tests.helpers.small_clip import random_clip
+from modeling.encoders.text_encoder import TextEncoder
+from tests.helpers.foreign_names import hugging_faces
+from tests.helpers.small_clip import openai_weights, random_clip, with_gelu
 from tests.helpers.small_pictures import read, write_pictures
 
 CPU = torch.device("cpu")
@@ -51,6 +55,28 @@ class TestEncoderKey:
             self.key(device=torch.device("cuda")),
         ]
         assert len({tuple(key.items()) for key in keys}) == len(keys)
+
+    @pytest.mark.parametrize("kind", [ImageEncoder, DenseImageEncoder, TextEncoder])
+    def test_the_architecture_counts(self, kind):
+        own = random_clip().state_dict()
+        tower = Tower(heads=2), Tower(eps=1e-6)
+        keys = [
+            self.key(kind(build_clip(own, torch.float32, "the test", architecture)))
+            for architecture in (
+                Architecture(),
+                Architecture("gelu"),
+                *(Architecture(image=other, text=other) for other in tower),
+            )
+        ]
+        assert len({tuple(key.items()) for key in keys}) == len(keys)
+
+    def test_the_same_clip_has_the_same_key_in_every_format(self, tmp_path):
+        own = openai_weights(random_clip())
+        torch.save(own, tmp_path / "openai.pt")
+        torch.save(hugging_faces(own), tmp_path / "hugging_face.bin")
+        first = load_clip(str(tmp_path / "openai.pt"))
+        second = load_clip(str(tmp_path / "hugging_face.bin"), activation="quickgelu")
+        assert self.key(ImageEncoder(first)) == self.key(ImageEncoder(second))
 
     def test_the_source_of_its_classes_counts(self, tmp_path, monkeypatch):
         source = "from torch import nn\nclass Encoder(nn.Module):\n    shift = {}\n"
@@ -137,3 +163,10 @@ class TestPicturesKey:
         assert before != pictures_key(paths, read, None)
         (tmp_path / "a_reader.py").write_text("def read(path):\n    return path[1:]\n")
         assert before != pictures_key(paths, a_reader.read, None)
+
+
+def test_a_clips_digest_is_its_weights_and_any_other_activation():
+    clip_model = random_clip("RN")
+    before = clip_digest(clip_model)
+    assert before == weights_digest(clip_model)
+    assert clip_digest(with_gelu(clip_model)) == f"{before} gelu"

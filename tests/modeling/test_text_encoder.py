@@ -10,7 +10,7 @@ from modeling.clip.loader import build_clip, tokenize
 from modeling.clip.tokenizer import end_positions
 from modeling.encoders.text_encoder import TextEncoder
 from modeling.prompts.prompt_learner import PromptLearner
-from tests.helpers.small_clip import random_clip
+from tests.helpers.small_clip import random_clip, with_gelu
 from tests.helpers.tolerance import assert_as_exact, in_double
 
 NAMES = ["cat", "traffic_light", "tv monitor", "motorbike"]
@@ -86,6 +86,14 @@ def test_plain_texts_equal_encode_text(clip_model):
     found = (clip.encode_text(tokens) for clip in (clip_model, in_double(clip_model)))
     theirs, truth = (features / features.norm(dim=-1, keepdim=True) for features in found)
     assert_as_exact(TextEncoder(clip_model).encode_tokens(tokens), theirs, truth)
+
+
+def test_the_activation_is_the_towers_own(clip_model):
+    learner = PromptLearner(NAMES, clip_model, n_ctx=4)
+    quick = TextEncoder(clip_model)(learner(), learner.eot)
+    ours = TextEncoder(with_gelu(clip_model))(learner(), learner.eot, learner.shared_prefix)
+    assert_as_exact_as_clip(ours, learner, clip_model)
+    assert not torch.allclose(ours, quick, atol=1e-5, rtol=0)
 
 
 def test_views_are_every_position_up_to_the_end(clip_model):
