@@ -1,1 +1,1 @@
-"""CLIP itself: weight files, names of published ones, precision, tokens."""
+"""CLIP itself: weight files and their formats, architecture, precision, tokens."""

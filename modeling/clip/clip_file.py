@@ -27,11 +27,11 @@ from modeling.clip.weight_files import StateDict, check_numbers, read_state_dict
 
 AUTO = "auto"
 ACTIVATION = "MODEL.BACKBONE.ACTIVATION"
-_WEIGHT_NAMES = (  # as the libraries save them, the ones that are read fastest first
-    "model.safetensors",
+_WEIGHT_NAMES = (  # open_clip's first: beside it, `model.safetensors` may be timm's image tower
     "open_clip_model.safetensors",
-    "pytorch_model.bin",
+    "model.safetensors",
     "open_clip_pytorch_model.bin",
+    "pytorch_model.bin",
 )
 _MAX_WIDTH = 2048  # of a token's embedding; CLIP's widest has 1280
 _WIDEST = 1024  # image towers up to here have heads of 64 channels in all published CLIPs
@@ -117,7 +117,7 @@ def _check_told(path: Path, source: Format, sizes: Sizes, activation: str) -> No
             f"{path} holds weights in the names of {source.name}, which do not tell the "
             "activation; with the wrong one all features are wrong, in silence. Put the model's "
             f"{source.config} beside the file, or add {ACTIVATION} quickgelu (weights of OpenAI, "
-            f"DFN, MetaCLIP) or {ACTIVATION} gelu (most of LAION, DataComp); docs/backbones.md "
+            f"MetaCLIP, DFN) or {ACTIVATION} gelu (most of LAION, DataComp); docs/backbones.md "
             "says which."
         )
     if sizes.patch_size and sizes.image_width > _WIDEST:

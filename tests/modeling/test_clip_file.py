@@ -97,7 +97,7 @@ def test_a_folder_stands_for_the_weights_in_it(name, own, tmp_path):
 
 def test_a_folder_without_weights_says_what_it_looked_for(tmp_path):
     (tmp_path / "model-00001-of-00002.safetensors").write_bytes(b"")
-    with pytest.raises(ValueError, match="none of model.safetensors, .*parts such as model-00001"):
+    with pytest.raises(ValueError, match="none of open_clip_model.*parts such as model-00001"):
         weight_path(str(tmp_path))
 
 
