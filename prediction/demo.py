@@ -136,7 +136,9 @@ def zero_shot_beside(run: TrainedModel) -> TrainedModel:
     similarities of CLIP, all of which a sigmoid would put near 1.
     """
     cfg = run.cfg
-    words = ["MODEL.BACKBONE.NAME", cfg.MODEL.BACKBONE.NAME, "TEST.SCORE", "softmax"]
+    backbone = cfg.MODEL.BACKBONE
+    words = ["MODEL.BACKBONE.NAME", backbone.NAME, "MODEL.BACKBONE.ACTIVATION", backbone.ACTIVATION]
+    words += ["TEST.SCORE", "softmax"]
     side = run.model.clip.input_size
     words += ["INPUT.SIZE", str((side, side))]
     for key in ("RESIZE", "INTERPOLATION", "TRANSFORMS", "PIXEL_MEAN", "PIXEL_STD"):

@@ -10,6 +10,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from common.files import write_whole
+from modeling.clip.architecture import not_openais
 from prediction.class_weights import class_weights, to_full_precision
 from prediction.export_metadata import described, threshold_log_odds
 from prediction.trained_model import TrainedModel
@@ -27,7 +28,8 @@ def write_plain(run: TrainedModel, path: str | Path, image_tower: bool = True) -
             the published CLIP that the run was trained on.
 
     Raises:
-        ValueError: the method cannot be exported in this form, or needs its image tower.
+        ValueError: the method cannot be exported in this form, needs its image tower, or has one
+            that `clip.model` cannot build.
         OSError: the file cannot be written.
     """
     if not image_tower and run.tunes_image_encoder:
@@ -47,6 +49,11 @@ def write_plain(run: TrainedModel, path: str | Path, image_tower: bool = True) -
     metadata = described(run)
     if image_tower:
         visual = run.model.clip.clip_model.visual
+        if differences := not_openais(visual):
+            raise ValueError(
+                f"The image tower has {' and '.join(differences)}, which plain CLIP code cannot "
+                "build: export it with --onnx, or without the tower (--no-image-tower)."
+            )
         tensors |= {TOWER + name: _compact(value) for name, value in visual.state_dict().items()}
         kind, arguments = tower_arguments(visual)
         metadata |= {"image_tower": kind, "image_tower_arguments": json.dumps(arguments)}

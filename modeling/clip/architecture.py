@@ -218,3 +218,20 @@ def activation_of(clip_model: nn.Module) -> str:
 def activation_of_block(block: nn.Module) -> str:
     """Which of `ACTIVATIONS` a block of CLIP's transformers has."""
     return "gelu" if isinstance(block.mlp.gelu, nn.GELU) else "quickgelu"
+
+
+def not_openais(visual: nn.Module) -> list[str]:
+    """What the constructors of `clip.model` cannot give an image tower, in words; often nothing.
+
+    Args:
+        visual: the image tower of a `clip.model.CLIP`.
+    """
+    if hasattr(visual, "attnpool"):
+        return []
+    block, width = visual.transformer.resblocks[0], visual.transformer.width
+    found = ["GELU in place of QuickGELU"] if activation_of_block(block) == "gelu" else []
+    if block.ln_1.eps != Tower().eps:
+        found.append(f"norms with an eps of {block.ln_1.eps}")
+    if block.mlp.c_fc.out_features != 4 * width:
+        found.append(f"an MLP of {block.mlp.c_fc.out_features} channels")
+    return found

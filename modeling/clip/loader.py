@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from common.choices import hint
 from common.download import download
-from modeling.clip.architecture import Architecture, assemble
+from modeling.clip.architecture import VOCABULARY, Architecture, assemble
 from modeling.clip.clip_file import AUTO, no_clip, read_clip, weights_in
 from modeling.clip.precision import Precision
 from modeling.clip.weight_files import StateDict
@@ -248,4 +248,4 @@ def vocabulary() -> list[str]:
     """
     import_clip()
     decoder = importlib.import_module("clip.clip")._tokenizer.decoder
-    return [decoder[token] for token in range(_VOCABULARY)]
+    return [decoder[token] for token in range(VOCABULARY)]

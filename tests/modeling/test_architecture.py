@@ -11,6 +11,7 @@ from modeling.clip.architecture import (
     Tower,
     activation_of,
     assemble,
+    not_openais,
     sizes_of,
 )
 from modeling.clip.loader import build_clip, tokenize
@@ -108,3 +109,21 @@ def test_heads_must_divide_the_width(tower, vit):
     architecture = Architecture(**{tower: Tower(heads=5)})
     with pytest.raises(ValueError, match=f"{tower} tower of width 64 cannot have 5 heads"):
         build_clip(vit.state_dict(), torch.float32, "the test", architecture)
+
+
+def test_what_openais_constructors_cannot_build_is_named():
+    own, other = random_clip("ViT").state_dict(), Architecture("gelu", Tower(2, 1e-6), Tower())
+    towers = {
+        name: build_clip(tensors, torch.float32, "the test", architecture).visual
+        for name, tensors, architecture in (
+            ("openai", own, Architecture(image=Tower(heads=2))),
+            ("other", with_wider_mlps(own), other),
+            ("resnet", random_clip("RN").state_dict(), other),
+        )
+    }
+    assert not_openais(towers["openai"]) == not_openais(towers["resnet"]) == []
+    assert not_openais(towers["other"]) == [
+        "GELU in place of QuickGELU",
+        "norms with an eps of 1e-06",
+        "an MLP of 296 channels",
+    ]

@@ -205,3 +205,12 @@ def test_a_method_with_logits_of_its_own_is_refused(trained, tmp_path):
     run.model.__class__ = Squared
     with pytest.raises(ValueError, match="in another way than scale"):
         write_plain(run, tmp_path / "x.safetensors")
+
+
+def test_a_tower_that_plain_code_cannot_build_is_refused(trained, tmp_path):
+    words = ("MODEL.BACKBONE.ACTIVATION", "gelu")
+    run = load_run(trained.folder("ZeroshotCLIP", *words))
+    with pytest.raises(ValueError, match="GELU in place of QuickGELU, which plain CLIP code"):
+        write_plain(run, tmp_path / "x.safetensors")
+    assert not (tmp_path / "x.safetensors").exists()
+    write_plain(run, tmp_path / "x.safetensors", image_tower=False)

@@ -8,7 +8,7 @@ import torch
 from loading.images import read_picture
 from prediction import Predictor, zero_shot
 from prediction.predictor import average_log_odds
-from tests.helpers.small_clip import random_clip
+from tests.helpers.small_clip import openai_weights, random_clip
 from tests.helpers.small_pictures import SIZE, write_pictures
 
 NAMES = ["cat", "dog", "traffic light"]
@@ -20,7 +20,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     write_pictures(folder)
     for seed in (0, 1):
-        torch.save(random_clip(seed=seed).state_dict(), folder / f"clip{seed}.pt")
+        torch.save(openai_weights(random_clip(seed=seed)), folder / f"clip{seed}.pt")
     return folder
 
 

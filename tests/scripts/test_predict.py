@@ -8,7 +8,7 @@ from PIL import Image
 
 from prediction import Predictor
 from scripts import predict
-from tests.helpers.small_clip import random_clip
+from tests.helpers.small_clip import openai_weights, random_clip
 from tests.helpers.small_pictures import SIZE, write_pictures
 
 
@@ -20,7 +20,7 @@ def place(tmp_path_factory):
     write_pictures(root / "in")
     (root / "in" / "5broken.jpg").write_bytes(b"no picture")
     (root / "in" / "notes.txt").write_text("none")
-    torch.save(random_clip().state_dict(), root / "clip.pt")
+    torch.save(openai_weights(random_clip()), root / "clip.pt")
     return root
 
 
