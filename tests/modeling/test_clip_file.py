@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from modeling.clip.architecture import Architecture, activation_of
 from modeling.clip.clip_file import read_clip
 from modeling.clip.loader import load_clip, tokenize, weight_path
+from modeling.encoders.dense_image_encoder import DenseImageEncoder
 from modeling.encoders.image_encoder import ImageEncoder
 from modeling.encoders.text_encoder import TextEncoder
 from tests.helpers.foreign_names import custom_text, hugging_faces, native
@@ -215,11 +216,10 @@ def assert_features(ours, images, encode_images, tokens, encode_texts):
         wanted = [encode_images(images), encode_texts(tokens)]
     wanted = [getattr(features, "pooler_output", features) for features in wanted]
     found = [ours.encode_image(images), ours.encode_text(tokens)]
-    normalised = [
-        ImageEncoder(ours)(images).global_features,
-        TextEncoder(ours).encode_tokens(tokens),
-    ]
-    for expected, plain, unit in zip(wanted, found, normalised, strict=True):
+    for plain, expected in zip(found, wanted, strict=True):
         torch.testing.assert_close(plain, expected, atol=1e-5, rtol=1e-5)
-        unit_length = torch.nn.functional.normalize(expected, dim=-1)
-        torch.testing.assert_close(unit, unit_length, atol=1e-5, rtol=1e-5)
+    image, text = (torch.nn.functional.normalize(features, dim=-1) for features in wanted)
+    for encoder in (ImageEncoder(ours), DenseImageEncoder(ours)):
+        own = encoder(images).global_features
+        torch.testing.assert_close(own, image, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(TextEncoder(ours).encode_tokens(tokens), text, atol=1e-5, rtol=1e-5)
