@@ -26,6 +26,16 @@ OTHERS = [
 ]
 
 
+@pytest.fixture
+def own(vit):
+    """Tensors of a CLIP whose attention looks at several tokens, so that heads count."""
+    calm = ("transformer.", "visual.transformer.")
+    return {
+        name: value / 4 + 0.05 * torch.randn_like(value) if name.startswith(calm) else value
+        for name, value in vit.state_dict().items()
+    }
+
+
 def with_wider_mlps(own, by=40):
     """The same tensors with more channels in every MLP."""
     found = dict(own)
@@ -39,8 +49,7 @@ def with_wider_mlps(own, by=40):
 
 @pytest.mark.parametrize("widen", [False, True])
 @pytest.mark.parametrize("architecture", OTHERS)
-def test_features_are_those_of_the_architecture(architecture, widen, vit):
-    own = dict(vit.state_dict())
+def test_features_are_those_of_the_architecture(architecture, widen, own):
     own = with_wider_mlps(own) if widen else own
     built = build_clip(own, torch.float32, "the test", architecture)
     assert activation_of(built) == architecture.activation
@@ -58,11 +67,15 @@ def test_features_are_those_of_the_architecture(architecture, widen, vit):
     )
 
 
-def test_architectures_differ_in_their_features(vit):
-    image = torch.rand(1, 3, 32, 32)
-    built = [build_clip(vit.state_dict(), torch.float32, "the test", other) for other in OTHERS]
-    features = [model.encode_image(image) for model in built]
-    assert not any(torch.allclose(features[0], other, atol=1e-4) for other in features[1:])
+def test_architectures_differ_in_their_features(own):
+    image, tokens = torch.rand(1, 3, 32, 32), tokenize(["two dogs"])
+    others = [*OTHERS[:2], *(Architecture(image=t, text=t) for t in (Tower(2), Tower(eps=1e-3)))]
+    built = [build_clip(own, torch.float32, "the test", other) for other in others]
+    for features in (
+        [model.encode_image(image) for model in built],
+        [model.encode_text(tokens) for model in built],
+    ):
+        assert not any(torch.allclose(features[0], other, atol=1e-4) for other in features[1:])
 
 
 def test_sizes_are_read_from_the_tensors():
