@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tests.helpers.small_clip import RESOLUTION, openai_weights, random_clip
 
+PLAIN = Path(__file__).with_name("plain.yaml")  # no keys: keeps recipes out
 NAMES = ["cat", "traffic light", "dog", "tv"]
 TRAIN, TEST = 21, 9
 
@@ -40,7 +41,6 @@ def write_set(root: Path, tower: str = "ViT", seed: int = 0) -> None:
             )
         (folder / f"{split}.txt").write_text("".join(rows))
     (folder / "captions.txt").write_text("".join(captions))
-    (folder / "plain.yaml").write_text("")
     torch.save(openai_weights(random_clip(tower)), folder / "clip.pt")
 
 
@@ -48,7 +48,7 @@ def arguments(root: Path, trainer: str, output: Path, *more: str, tower: str = "
     """Words of a train.py command on that set: a few quick epochs, and no method's own recipe."""
     side = RESOLUTION[tower]
     flags = ["--root", root, "--trainer", trainer, "--output-dir", output, "--seed", 1]
-    flags += ["--config-file", root / "mine" / "plain.yaml"]
+    flags += ["--config-file", PLAIN]
     keys = {
         "DATASET.NAME": "ListLT",
         "DATASET.FOLDER": "mine",

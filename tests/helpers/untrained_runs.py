@@ -11,7 +11,7 @@ from loading.images import read_picture
 from loading.transforms import evaluation_transform
 from prediction.trained_model import TrainedModel, config_of
 from tests.helpers.small_clip import RESOLUTION
-from tests.helpers.small_set import NAMES
+from tests.helpers.small_set import NAMES, PLAIN
 from trainers.base.options import model_options, own_options
 from trainers.base.towers import load_towers
 
@@ -27,7 +27,7 @@ def untrained(root: Path, trainer: str, *words: str, tower: str = "ViT") -> Trai
     """
     side = RESOLUTION[tower]
     keys = {"MODEL.BACKBONE.NAME": root / "mine" / "clip.pt", "INPUT.SIZE": (side, side)}
-    flags = ["--trainer", trainer, "--config-file", str(root / "mine" / "plain.yaml")]
+    flags = ["--trainer", trainer, "--config-file", str(PLAIN)]
     pairs = [str(word) for pair in keys.items() for word in pair]
     cfg = config_of([*flags, *pairs, *words])
     method = TRAINER_REGISTRY.get(trainer).model_class

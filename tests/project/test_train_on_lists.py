@@ -85,9 +85,6 @@ def test_few_shots(root, tmp_path):
 
 
 def test_unknown_transforms_are_refused_before_anything_is_read(tmp_path):
-    config = tmp_path / "nowhere" / "mine" / "plain.yaml"
-    config.parent.mkdir(parents=True)
-    config.touch()  # neither lists nor weights
     more = ("INPUT.TRANSFORMS", "('random_flip','normalise')")
     with pytest.raises(ValueError, match=r"got 'normalise'. Did you mean 'normalize'\?"):
         train.main(arguments(tmp_path / "nowhere", "CoOp", tmp_path / "out", *more))

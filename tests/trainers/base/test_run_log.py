@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import train
-from tests.helpers.small_set import TEST, TRAIN, arguments, results, write_set
+from tests.helpers.small_set import PLAIN, TEST, TRAIN, arguments, results, write_set
 from trainers.base import PromptTrainer
 from trainers.base.run_log import logging_to
 
@@ -36,7 +36,7 @@ def test_a_log_begins_with_what_runs_on_what_and_leaves_the_config_to_its_file(r
     assert first[0].startswith("Training: CoOp on ListLT, CLIP ")
     for line in ("Seed: 1", "Config files: ", f"Output: {output}", "Device: cpu", "Command: "):
         assert any(found.startswith(line) for found in first), line
-    assert str(root / "mine" / "plain.yaml") in log
+    assert str(PLAIN) in log
     assert "train: 21 images" in log and "test: 9 images" in log
     assert "** Config **" not in log and "BATCH_SIZE" not in log
     assert "BATCH_SIZE" in (output / "config.yaml").read_text()
