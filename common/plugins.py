@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-_told: set[str] = set()  # modules that were named as broken
+_named: set[str] = set()  # modules that were named as broken
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ def import_modules(
         except (Exception, SystemExit) as error:  # files of others: anything may happen
             path = Path(found.module_finder.path, found.name + ("" if found.ispkg else ".py"))
             broken.append(BrokenModule(name, path, _reason(error, path)))
-            if name not in _told:
+            if name not in _named:
                 print(f"Skipped {broken[-1]}", file=sys.stderr)
-            _told.add(name)
+            _named.add(name)
     return modules, broken
 
 

@@ -46,7 +46,7 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
         if os.environ.get(_TRACEBACK) == "1" or not is_mistake(error):
             raise
         sys.stdout.flush()
-        print(f"{Path(sys.argv[0]).name}: error: {told(error)}", file=sys.stderr)
+        print(f"{Path(sys.argv[0]).name}: error: {message_of(error)}", file=sys.stderr)
         sys.exit(STATUS)
     sys.exit(status)
 
@@ -63,7 +63,7 @@ def is_mistake(error: BaseException) -> bool:
     return frame.f_globals.get("__name__", "").partition(".")[0] in _OURS
 
 
-def told(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """An error in words: of the system's errors the file and the reason, not the number."""
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}."

@@ -120,7 +120,7 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, object]:
         line = text.count("\n", 0, error.position) + 1
         raise ValueError(f"{name}, line {line}: the character {chr(error.character)!r}.") from None
     except yaml.MarkedYAMLError as error:
-        raise ValueError(f"{name}, {_told(error)}.") from None
+        raise ValueError(f"{name}, {_one_line(error)}.") from None
     except (ValueError, OverflowError) as error:  # of numbers in escapes and directives
         raise ValueError(f"{name}: not valid yaml ({error}).") from None
     if mapping is None:
@@ -132,7 +132,7 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, object]:
     return mapping
 
 
-def _told(error: yaml.MarkedYAMLError) -> str:
+def _one_line(error: yaml.MarkedYAMLError) -> str:
     """PyYAML's complaint on one line, with the line's number in front."""
     mark = error.problem_mark or error.context_mark
     line = f"line {mark.line + 1}: " if mark else ""

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from common.choices import check_choice
-from common.user_errors import told
+from common.user_errors import message_of
 from loading.images import PictureError, read_picture
 from modeling.encoders.features import Features
 from prediction.comparison import Row, sorted_rows
@@ -88,7 +88,7 @@ class Demo:
         try:
             picture = read_picture(path)
         except PictureError as error:
-            reason = told(error.__cause__ or error).replace(str(path), path.name).rstrip(".")
+            reason = message_of(error.__cause__ or error).replace(str(path), path.name).rstrip(".")
             sentence = reason if path.name in reason else f"{path.name}: {reason}"
             raise ValueError(f"{sentence}.") from error
         features = tuple(m.features(m.transform(picture)[None]) for m in self.models)

@@ -7,7 +7,7 @@ from html import escape
 from types import ModuleType
 from typing import Any
 
-from common.user_errors import MISTAKES, is_mistake, told
+from common.user_errors import MISTAKES, is_mistake, message_of
 from prediction.comparison import column_of
 from prediction.demo import Demo, SeenPicture
 from prediction.other_classes import parse_classnames
@@ -222,7 +222,7 @@ class DemoPage:
         """A user's mistake as a line of the page; a defect goes on to the terminal."""
         if not is_mistake(error):
             raise error
-        return f'<p role="alert">⚠ {escape(told(error))}</p>'
+        return f'<p role="alert">⚠ {escape(message_of(error))}</p>'
 
 
 def map_key(model: str, classname: str, low: float, high: float) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from loading.cache.feature_cache import FeatureCache
-from loading.cache.feature_files import Put
+from loading.cache.feature_files import Write
 from loading.cache.feature_key import pictures_key
 from loading.cache.feature_store import FeatureStore, in_memory
 from loading.decoding import CPU_BATCH, decoded, map_batches
@@ -94,20 +94,20 @@ class FeatureEncoder:
         """Look features up on disk, or encode the pictures and leave their features there."""
         passes = views * -(-len(images) // self.batch_size)
 
-        def fill(put: Put) -> None:
+        def encode_into(write: Write) -> None:
             jobs = tqdm(pictures(), f"Encode {title} images", passes, leave=False)
             for view, first, features in self._encoded(jobs):
-                put(view, first, features)
+                write(view, first, features)
 
         if self.store is None:
-            features = in_memory(title, views, len(images), fill, self.device)
+            features = in_memory(title, views, len(images), encode_into, self.device)
         else:
             key = {
                 **pictures_key(images.paths(), images.read, images.transform),
                 "views": names,
                 "encode": getattr(self.encode, "__qualname__", type(self.encode).__qualname__),
             }
-            features = self.store.features(title, views, len(images), key, fill)
+            features = self.store.features(title, views, len(images), key, encode_into)
         return FeatureCache(features, images.labels().to(self.device), images.paths())
 
     def _encoded(self, jobs: Iterable[Pictures]) -> Iterator[tuple[int, int, Features]]:

@@ -42,8 +42,8 @@ _CHECKSUM = "crc32 of "  # key of the header, with the tensor's name
 _CHUNK = 16 << 20  # bytes of a checksum that are read at once
 
 
-Put = Callable[[int, int, Features], None]  # view, first image, features from there on
-Fill = Callable[[Put], None]
+Write = Callable[[int, int, Features], None]  # view, first image, features from there on
+EncodeInto = Callable[[Write], None]
 
 
 class CannotStoreError(Exception):
@@ -105,11 +105,11 @@ class FeatureFile:
             if tensor.shape[:2] != self.shape or tensor.dtype is not _TYPES[name][0]:
                 raise ValueError(f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}")
 
-    def make(self, fill: Fill, device: torch.device) -> tuple[Features, bool]:
+    def make(self, encode_into: EncodeInto, device: torch.device) -> tuple[Features, bool]:
         """Encode into a file that could not be read, unless another run finishes it first.
 
         Args:
-            fill: puts all features into what it is given.
+            encode_into: encodes all images, calling its argument with each batch of features.
             device: where the features go.
 
         Returns:
@@ -125,7 +125,7 @@ class FeatureFile:
                     if found is not None:
                         return found, False
                 writer = _Writer(file, self.shape, self.key)
-                fill(writer.put)
+                encode_into(writer.write)
                 writer.finish()
                 os.replace(part, self.path)
         except OSError as error:
@@ -158,8 +158,8 @@ class _Writer:
         self._entries: dict[str, dict[str, object]] = {}  # of the header
         self._starts: dict[str, int] = {}  # tensor to its first byte in the file
 
-    def put(self, view: int, first: int, found: Features) -> None:
-        tensors = storable(found)
+    def write(self, view: int, first: int, features: Features) -> None:
+        tensors = storable(features)
         if not self._entries:
             self._lay_out(tensors)
         for name, rows in tensors.items():

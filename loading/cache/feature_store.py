@@ -11,7 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from loading.cache.feature_files import CannotStoreError, FeatureFile, Fill, storable, too_large
+from loading.cache.feature_files import (
+    CannotStoreError,
+    EncodeInto,
+    FeatureFile,
+    storable,
+    too_large,
+)
 from loading.cache.feature_key import encoder_key
 from modeling.encoders.features import Features
 
@@ -52,7 +58,7 @@ class FeatureStore:
         self._key = functools.cache(lambda: encoder_key(encoder, precision, device))
 
     def features(
-        self, split: str, views: int, images: int, key: Mapping[str, str], fill: Fill
+        self, split: str, views: int, images: int, key: Mapping[str, str], encode_into: EncodeInto
     ) -> Features:
         """Features [V, N, ...], from the file that holds them or encoded into it.
 
@@ -63,52 +69,54 @@ class FeatureStore:
             views: V.
             images: N.
             key: what the features depend on beside the encoder.
-            fill: encodes: puts all features into what it is given.
+            encode_into: encodes all images, calling its argument with each batch of features.
         """
         start = time.perf_counter()
         name = f"{self.dataset}-{split}-{self.backbone}"
         key = {"backbone": self.backbone, **self._key(), **key}
         file = FeatureFile(self.folder, name, key, views, images)
-        found, new = file.read(self.device), False
+        features, new = file.read(self.device), False
         try:
-            if found is None and self._works:
-                found, new = file.make(fill, self.device)
+            if features is None and self._works:
+                features, new = file.make(encode_into, self.device)
         except CannotStoreError as error:
             print(f"Features are not kept for later runs: {error}")
             self._works = False
-        if found is None:
-            return in_memory(split, views, images, fill, self.device)
+        if features is None:
+            return in_memory(split, views, images, encode_into, self.device)
         done, arrow = ("Encoded", "->") if new else ("Loaded", "from")
-        print(f"{done} {_told(split, views, images, start)} {arrow} {file.path}")
-        return found
+        print(f"{done} {_summary(split, views, images, start)} {arrow} {file.path}")
+        return features
 
 
-def in_memory(split: str, views: int, images: int, fill: Fill, device: torch.device) -> Features:
+def in_memory(
+    split: str, views: int, images: int, encode_into: EncodeInto, device: torch.device
+) -> Features:
     """Features [V, N, ...] for this run alone; arguments as of `FeatureStore.features`."""
     start = time.perf_counter()
-    sheet = _InMemoryFeatures(views, images, device)
-    fill(sheet.put)
-    print(f"Encoded {_told(split, views, images, start)}")
-    return Features(**sheet.tensors)
+    in_memory_features = _InMemoryFeatures(views, images, device)
+    encode_into(in_memory_features.write)
+    print(f"Encoded {_summary(split, views, images, start)}")
+    return Features(**in_memory_features.tensors)
 
 
-def _told(split: str, views: int, images: int, start: float) -> str:
+def _summary(split: str, views: int, images: int, start: float) -> str:
     seconds = time.perf_counter() - start
     return f"{images:,} {split} images x {views} view{'s' * (views > 1)} in {seconds:.2f} s"
 
 
 class _InMemoryFeatures:
-    """Tensors [V, N, ...] that features are put into in any order."""
+    """Tensors [V, N, ...] that features are written to in any order."""
 
     def __init__(self, views: int, images: int, device: torch.device) -> None:
         self.shape, self.device = (views, images), device
         self.tensors: dict[str, Tensor] = {}
 
-    def put(self, view: int, first: int, found: Features) -> None:
-        for name, rows in storable(found).items():
+    def write(self, view: int, first: int, features: Features) -> None:
+        for name, rows in storable(features).items():
             if name not in self.tensors:
                 size = (*self.shape, *rows.shape[1:])
-                room = rows.element_size() * torch.Size(size).numel()
-                device = torch.device("cpu") if too_large(name, room) else self.device
+                num_bytes = rows.element_size() * torch.Size(size).numel()
+                device = torch.device("cpu") if too_large(name, num_bytes) else self.device
                 self.tensors[name] = torch.empty(size, dtype=rows.dtype, device=device)
             self.tensors[name][view, first : first + len(rows)] = rows

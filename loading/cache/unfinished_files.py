@@ -87,7 +87,7 @@ class _Waiting:
     def __init__(self, part: Path) -> None:
         self.part = part
         self.seen: tuple[int, int] | None = None  # inode and time of the last change
-        self.since = self.told = time.monotonic()
+        self.since = self.reported = time.monotonic()
 
     def go_on(self, file: BinaryIO) -> None:
         """Wait for a moment.
@@ -105,8 +105,8 @@ class _Waiting:
                 f"{_writer_of(file)} holds {self.part} and has written nothing for "
                 f"{PATIENCE:.0f} s; if it was stopped, let it go on or end it."
             )
-        if first or now - self.told > _TELL_EVERY:
-            self.told = now
+        if first or now - self.reported > _TELL_EVERY:
+            self.reported = now
             size = status.st_blocks * 512 / 2**20
             print(f"Waiting for {_writer_of(file)}, which is writing {self.part} ({size:.0f} MB)")
         time.sleep(_POLL)

@@ -14,7 +14,7 @@ from dassl.engine import TRAINER_REGISTRY
 
 import train
 from common.plugins import import_modules
-from common.user_errors import CommandParser, is_mistake, run_command, told
+from common.user_errors import CommandParser, is_mistake, message_of, run_command
 from modeling.prompts.prompt_model import PromptModel
 from tests.helpers.project_copy import copy_project
 from tests.helpers.small_set import arguments, write_set
@@ -209,7 +209,7 @@ class TestWhatIsAMistake:
         assert self.ended(full, capsys) == "out/log.txt: No space left on device.\n"
         assert self.ended(FloatingPointError("loss is nan"), capsys) == "loss is nan\n"
         assert self.ended(OSError("of our own words"), capsys) == "of our own words\n"
-        assert told(ValueError()) == "ValueError"
+        assert message_of(ValueError()) == "ValueError"
 
     @pytest.mark.parametrize(
         "broken",

@@ -78,7 +78,7 @@ def test_a_disk_that_fills_up_while_encoding_costs_only_time(store, monkeypatch,
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(feature_files._Writer, "put", full)
+    monkeypatch.setattr(feature_files._Writer, "write", full)
     assert torch.equal(ask(store(), fill).global_features, features().global_features)
     assert "No space left" in capsys.readouterr().out
 
