@@ -10,7 +10,7 @@ from pathlib import Path
 from yacs.config import CfgNode
 
 from common.choices import nearest
-from common.former_spellings import advice, gone
+from common.former_spellings import advice, gone, in_words
 from common.yaml_files import read_with_bases
 
 _SHOWN = 200  # characters of a value in a message
@@ -92,7 +92,7 @@ def override(
         node = cfg
         for part in path:
             node = node[part]
-        node[name] = _converted(key, value, defaults[key], source)
+        node[name] = _converted(key, in_words(key, value), defaults[key], source)
     return [(source, key) for key, _ in pairs]
 
 

@@ -16,7 +16,7 @@ _GONE = {  # keys that are no more, and what takes their place
     f"TRAINER.LMPT.CSE.{name}": "it belongs to the preset; set TRAINER.LMPT.PRESET"
     for name in ("SIGN", "PROMPT_TOKENS", "CAPTION_TOKENS", "REDUCE_POS", "COUNTS", "REDUCTION")
 }
-
+_TRUTH_VALUES = {"TEST.SAVE_SCORES": {"True": "all", "False": "off"}}  # of keys that are words now
 
 _OFFSET = re.compile(r"(TRAINER\.\w+)\.LOGIT_BIAS")
 
@@ -31,6 +31,16 @@ def gone(key: str) -> str:
 def renamed(key: str) -> str:
     """Today's name of a key that a run of an earlier version may have in its config."""
     return _RENAMED.get(key) or _OFFSET.sub(r"\1.COSINE_OFFSET", key)
+
+
+def in_words(key: str, value: object) -> object:
+    """The word that a truth value stands for where a key takes words now; others as they are.
+
+    Args:
+        key: dotted.
+        value: what it was set to, in a yaml file or on the command line.
+    """
+    return _TRUTH_VALUES.get(key, {}).get(str(value), value)
 
 
 def advice(key: str, value: object) -> str:

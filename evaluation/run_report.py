@@ -1,4 +1,4 @@
-"""What a run leaves behind of its evaluation: results.json and, if asked for, scores.npz."""
+"""What a run leaves behind of its evaluation: results.json and scores.npz."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ class RunReport:
         seconds: float | None = None,
         seconds_spent: Mapping[str, float] | None = None,
     ) -> None:
-        """Write OUTPUT_DIR/results.json, unless nothing was evaluated.
+        """Write OUTPUT_DIR/results.json, unless nothing was evaluated, and before it scores.npz.
+
+        The scores are those that the evaluator has ranked, so they cost no second pass.
 
         Args:
             split: that was evaluated, "test" or "val".
@@ -81,6 +83,8 @@ class RunReport:
         if not self.metrics:
             return
         cfg = self.cfg
+        if cfg.TEST.SAVE_SCORES == "test" and isinstance(self.evaluator, MultiLabelLongTail):
+            self._save_ranked(split, evaluation)
         path = self.files(evaluation).results
         write_results(
             path,
@@ -119,6 +123,14 @@ class RunReport:
             print("Training pictures are absent, so their scores are not saved.")
         else:
             self._save(files.training_scores, self.dataset.train_x, training)
+
+    def _save_ranked(self, split: str, evaluation: bool) -> None:
+        logits, items = self.evaluator.logits, getattr(self.dataset, split)
+        if len(items) != len(logits):  # another project's trainer may test in its own way
+            print(f"Scores are not saved: {len(logits)} were ranked of {len(items)} images.")
+            return
+        path = self.files(evaluation).scores
+        save_scores(path, logits, self.evaluator.targets, [item.impath for item in items])
 
     @staticmethod
     def _save(path: Path, items: Sequence, scored: Scored) -> None:

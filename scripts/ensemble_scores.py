@@ -2,7 +2,7 @@ r"""Combine the scores of two runs: (1 - weight) * first + weight * second, each
 
     python scripts/ensemble_scores.py output/taidpt output/dualcoop --weight 0.9 --output output/two
 
-Both runs need TEST.SAVE_SCORES True. A run's scores are taken in the space of its TEST.SCORE and
+Both runs need TEST.SAVE_SCORES all. A run's scores are taken in the space of its TEST.SCORE and
 scaled by their least and greatest value on its *training* images, so nothing is fitted to the test
 images. The weight is to be settled beforehand: TaI-DPT's release (Guo et al., CVPR 2023) takes 0.9
 for the share of a method that has seen labelled images. With --output a results.json is written,

@@ -7,7 +7,7 @@ import re
 import pytest
 
 import train
-from common.former_spellings import advice, renamed
+from common.former_spellings import advice, in_words, renamed
 
 OWN = "TRAINER.DUALCOOP.LOGIT_SCALE"
 REGION = "TRAINER.DUALCOOP.REGION_SCALE"
@@ -41,6 +41,19 @@ def test_numbers_are_numbers_however_they_are_written(tmp_path):
         words = ["--trainer", "CoOp", "--config-file", str(path)]
         cfg = train.build_cfg(train.build_parser().parse_intermixed_args(words))
         assert repr(cfg.TRAINER.COOP.LOGIT_SCALE) == "50.0"
+
+
+@pytest.mark.parametrize(
+    "old, new", [("True", "all"), ("False", "off"), ("all", "all"), ("test", "test")]
+)
+def test_a_truth_value_of_old_keeps_its_meaning(old, new, tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text(f"TEST:\n  SAVE_SCORES: {old}\n")
+    for words in (["--config-file", str(path)], ["TEST.SAVE_SCORES", old]):
+        parser = train.build_parser()
+        cfg = train.build_cfg(parser.parse_intermixed_args(["--trainer", "CoOp", *words]))
+        assert cfg.TEST.SAVE_SCORES == new
+    assert in_words("TEST.NO_TEST", True) is True
 
 
 def test_other_keys_and_values_have_no_former_spelling():

@@ -30,7 +30,7 @@ def test_scores_shapes(tmp_path):
 
 
 def test_scores_that_do_not_belong_together_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="TEST.SAVE_SCORES True"):
+    with pytest.raises(FileNotFoundError, match="TEST.SAVE_SCORES all"):
         load_scores(tmp_path / "scores.npz")
     arrays = {"scores": np.zeros((4, 3)), "targets": np.zeros((4, 2)), "paths": np.array(["a"])}
     np.savez(tmp_path / "scores.npz", **arrays)

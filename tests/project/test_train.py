@@ -8,6 +8,7 @@ import torch
 
 import train
 from common.user_errors import run_command
+from evaluation.average_precision import average_precision
 from tests.helpers.small_clip import TOWERS, random_clip
 from tests.helpers.small_set import NAMES, arguments, contexts, results, write_set
 from trainers.base import PromptTrainer
@@ -162,13 +163,19 @@ def test_broken_pictures_are_named_before_training_on_request(root, tmp_path, ca
     assert "train3.png" in log and "test1.png" in log and "epoch [1" not in log
 
 
-def test_scores_are_saved_on_request(root, tmp_path):
+def test_scores_of_the_test_images_are_kept_unless_refused(root, tmp_path):
     import numpy as np
 
-    train.main(arguments(root, "CoOp", tmp_path / "out", "TEST.SAVE_SCORES", "True"))
+    train.main(arguments(root, "CoOp", tmp_path / "out"))
     saved = np.load(tmp_path / "out" / "scores.npz", allow_pickle=False)
     assert saved["scores"].shape == saved["targets"].shape == (9, 4)
     assert saved["paths"][0].endswith("test0.png")
+    precisions = average_precision(*map(torch.from_numpy, (saved["scores"], saved["targets"])))
+    written = results(tmp_path / "out")["metrics"]["mAP"]
+    assert 100 * precisions.nanmean().item() == pytest.approx(written, abs=1e-9)
+    assert not (tmp_path / "out" / "scores_train.npz").exists()
+    train.main(arguments(root, "CoOp", tmp_path / "none", "TEST.SAVE_SCORES", "off"))
+    assert not list((tmp_path / "none").glob("*.npz"))
 
 
 class TestStep:

@@ -138,7 +138,7 @@ def equal_training_scores(folder, logits, targets):
     [
         (other_images, "tested on different images"),
         (other_targets, "with different labels"),
-        (no_training_scores, "run again with TEST.SAVE_SCORES True"),
+        (no_training_scores, "run again with TEST.SAVE_SCORES all"),
         (equal_training_scores, "all training scores are 1"),
     ],
 )

@@ -259,7 +259,7 @@ class PromptTrainer(TrainerX):
 
     def _write_results(self, split: str) -> None:
         weights = self.record.of_weights(self.data.seconds)
-        if self.cfg.TEST.SAVE_SCORES:
+        if self.cfg.TEST.SAVE_SCORES == "all":
             scores, plain = self.evaluation.scores, self.data.readable_train_loader()
             training = None if plain is None else scores(plain)
             scored = scores(getattr(self, f"{split}_loader"))

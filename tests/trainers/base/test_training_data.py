@@ -134,7 +134,7 @@ class TestRegions:
 def test_scores_of_test_and_training_images_are_saved(root, tmp_path):
     import numpy as np
 
-    train.main(arguments(root, "CoOp", tmp_path / "out", "TEST.SAVE_SCORES", "True"))
+    train.main(arguments(root, "CoOp", tmp_path / "out", "TEST.SAVE_SCORES", "all"))
     for name, size in (("scores", 9), ("scores_train", 21)):
         saved = np.load(tmp_path / "out" / f"{name}.npz", allow_pickle=False)
         assert saved["scores"].shape == saved["targets"].shape == (size, 4)
