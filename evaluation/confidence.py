@@ -1,4 +1,4 @@
-"""Spread of a metric over seeds."""
+"""Spread of a metric over seeds, by Student's t."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-__all__ = ["confidence", "t_quantile"]
+__all__ = ["confidence", "t_probability", "t_quantile"]
 
 _LEVEL = 0.95
 
@@ -38,12 +38,19 @@ def t_quantile(freedom: int) -> float:
     low, high = 0.0, 20.0  # of one degree of freedom it is 12.7, of more it is less
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _inside(middle, freedom) < _LEVEL else (low, middle)
+        low, high = (middle, high) if t_probability(middle, freedom) < _LEVEL else (low, middle)
     return low
 
 
-def _inside(t: float, freedom: int) -> float:
-    """P(|T| < t): Abramowitz and Stegun, 26.7.3 (odd degrees of freedom) and 26.7.4 (even)."""
+def t_probability(t: float, freedom: int) -> float:
+    """P(|T| < t) of a Student variable.
+
+    Abramowitz and Stegun, 26.7.3 (odd degrees of freedom) and 26.7.4 (even).
+
+    Args:
+        t: 0 or more.
+        freedom: degrees of freedom, 1 or more.
+    """
     root = math.hypot(t, math.sqrt(freedom))
     sine, cosine = t / root, math.sqrt(freedom) / root
     odd = freedom % 2

@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from dassl.evaluation import EVALUATOR_REGISTRY, EvaluatorBase
 from torch import Tensor
 from yacs.config import CfgNode
@@ -21,6 +20,7 @@ from common.config_rules import Choice, Number, check_values, declare_rules
 from common.groups import GROUPS
 from evaluation.average_precision import average_precision
 from evaluation.fitted_files import Fitted
+from evaluation.saved_scores import rank_scores
 from evaluation.threshold_metrics import decide, log_odds, threshold_metrics
 
 __all__ = ["SCORES", "MultiLabelLongTail", "extend_cfg"]
@@ -182,12 +182,10 @@ class MultiLabelLongTail(EvaluatorBase):
                 f"expected at least one positive target, got none in {len(logits)} images; "
                 "check the label list of this split"
             )
-        # Softmax ranks by log-probability in double precision: probabilities themselves underflow
-        # to 0 where a class lies far below another one, and then tie.
-        log_probabilities = F.log_softmax(logits.double(), dim=1)
+        softmax = rank_scores(logits, "softmax")
         precisions = {  # C values each
             "logit": _percent(average_precision(logits, targets, self._names)),
-            "softmax": _percent(average_precision(log_probabilities, targets, self._names)),
+            "softmax": _percent(average_precision(softmax, targets, self._names)),
         }
         is_softmax = self.score == "softmax"
         own = precisions["softmax" if is_softmax else "logit"]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from common.files import write_whole
@@ -46,6 +47,35 @@ def load_scores(path: str | Path) -> SavedScores:
             f"{list(scores.shape)}, {list(targets.shape)} and {list(paths.shape)}."
         )
     return SavedScores(torch.from_numpy(scores), torch.from_numpy(targets), paths.tolist())
+
+
+def rank_scores(logits: Tensor, space: str) -> Tensor:
+    """Scores [N, C] in float64 that rank images as a space of TEST.SCORE does.
+
+    Softmax probabilities are taken by their logarithm: themselves they underflow to 0 where a class
+    lies far below another one, and then tie. A sigmoid keeps the order of the logits.
+
+    Args:
+        logits: [N, C].
+        space: logit, sigmoid or softmax.
+    """
+    logits = logits.double()
+    return F.log_softmax(logits, dim=1) if space == "softmax" else logits
+
+
+def check_same_images(first: SavedScores, second: SavedScores) -> None:
+    """Refuse scores of other images, or of the same ones with other labels.
+
+    Raises:
+        ValueError: they are.
+    """
+    if [Path(p).name for p in first.paths] != [Path(p).name for p in second.paths]:
+        raise ValueError(
+            f"The runs were tested on different images: {len(first.paths)} beginning with "
+            f"{first.paths[0]}, {len(second.paths)} beginning with {second.paths[0]}."
+        )
+    if not torch.equal(first.targets, second.targets):
+        raise ValueError("The runs were tested on the same images with different labels.")
 
 
 def save_scores(path: str | Path, scores: Tensor, targets: Tensor, paths: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ from common.files import write_text
 from common.groups import GROUPS
 from evaluation.average_precision import average_precision
 from evaluation.reports import RUN_KEYS, load_results
-from evaluation.saved_scores import load_scores
+from evaluation.saved_scores import SavedScores, check_same_images, load_scores
 
 TO_SCORES = {
     "logit": lambda logits: logits,
@@ -44,14 +44,12 @@ class Run:
     Attributes:
         result: its results.json.
         scores: [N, C] of the test images, scaled by those of the training images; fp64.
-        targets: [N, C].
-        paths: N pictures.
+        saved: its logits, targets and paths of the test images.
     """
 
     result: dict[str, Any]
     scores: Tensor
-    targets: Tensor
-    paths: list[str]
+    saved: SavedScores
 
 
 def load_run(folder: Path) -> Run:
@@ -70,7 +68,7 @@ def load_run(folder: Path) -> Run:
     if low == high:
         raise ValueError(f"{folder}: all training scores are {low:g}; they tell nothing.")
     scores = (to_scores(saved.logits.double()) - low) / (high - low)
-    return Run(result, scores, saved.targets, saved.paths)
+    return Run(result, scores, saved)
 
 
 def check_alike(first: Run, second: Run) -> None:
@@ -82,13 +80,7 @@ def check_alike(first: Run, second: Run) -> None:
     names = [[row["name"] for row in run.result["per_class"]] for run in (first, second)]
     if names[0] != names[1]:
         raise ValueError("The runs know different classes, or the same in another order.")
-    if [Path(p).name for p in first.paths] != [Path(p).name for p in second.paths]:
-        raise ValueError(
-            f"The runs were tested on different images: {len(first.paths)} beginning with "
-            f"{first.paths[0]}, {len(second.paths)} beginning with {second.paths[0]}."
-        )
-    if not torch.equal(first.targets, second.targets):
-        raise ValueError("The runs were tested on the same images with different labels.")
+    check_same_images(first.saved, second.saved)
 
 
 def evaluate(
@@ -156,7 +148,7 @@ def main(arguments: list[str] | None = None) -> None:
     columns = ["mAP", *(f"mAP_{group}" for group in GROUPS)]
     named = [(args.runs[0], first.scores), (args.runs[1], second.scores), ("both", both)]
     for name, scores in named:  # "both" comes last and is what is written
-        metrics, rows = evaluate(scores, first.targets, first.result["per_class"])
+        metrics, rows = evaluate(scores, first.saved.targets, first.result["per_class"])
         table.append([str(name), *map(metrics.get, columns)])
     print(tabulate(table, headers=["mAP", "all", *GROUPS], floatfmt=".2f", missingval="-"))
     if args.output:
