@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from common.choices import check_choice, spelled
 from common.json_files import read_json
 
 __all__ = [
@@ -14,10 +15,13 @@ __all__ = [
     "load_results",
     "result_files",
     "runs_by_method",
+    "select_trainers",
 ]
 
 # What must agree for runs to be averaged over their seeds. "config" is the folder above seed<k>.
 RUN_KEYS = ("dataset", "backbone", "trainer", "config", "split", "score", "selection")
+
+Run = Mapping[str, Any]  # a results.json
 
 
 class ResultFiles(NamedTuple):
@@ -79,6 +83,23 @@ def _load_result(file: Path) -> dict[str, Any]:
     folder = file.absolute().parent
     config = folder.parent.name if re.fullmatch(r"seed\d+", folder.name) else None
     return {**result, "config": config, "path": str(file)}
+
+
+def select_trainers(results: Sequence[Run], names: Sequence[str]) -> list[Run]:
+    """The results of some trainers, in the order of their names.
+
+    Args:
+        results: from :func:`load_results`.
+        names: of trainers, in any case.
+
+    Raises:
+        ValueError: none of the results is of a trainer of that name.
+    """
+    known = list(dict.fromkeys(result["trainer"] for result in results))
+    names = [spelled(name, known) for name in names]
+    for name in names:
+        check_choice("a row", name, known)
+    return [result for name in names for result in results if result["trainer"] == name]
 
 
 def runs_by_method(results: Iterable[Mapping[str, Any]]) -> dict[tuple, list[Mapping[str, Any]]]:

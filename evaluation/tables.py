@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import statistics
 from collections.abc import Mapping, Sequence
 from itertools import compress
-from typing import Any
 
-from tabulate import tabulate
-
+from common.choices import check_choice, hint
 from common.groups import GROUPS
-from evaluation.confidence import confidence
-from evaluation.reports import RUN_KEYS, runs_by_method
+from evaluation.reports import RUN_KEYS, Run, runs_by_method
+from evaluation.table_text import (
+    SPREADS,
+    TABLE_FORMATS,
+    Cell,
+    bold_best,
+    cell_text,
+    csv_text,
+    mean_cell,
+    text_table,
+)
 
-__all__ = ["class_table", "method_labels", "results_table", "summarise", "time_spent"]
+__all__ = [
+    "check_layout",
+    "class_table",
+    "column_texts",
+    "method_labels",
+    "metric_columns",
+    "results_table",
+    "spread_caption",
+    "summarise",
+    "time_spent",
+]
 
 METRICS = {"all": "mAP", **{group: f"mAP_{group}" for group in GROUPS}}
 SINGLE_LABEL = {"accuracy": "accuracy", "macro F1": "macro_f1"}  # of Dassl's own evaluator
-TABLE_FORMATS = {"plain": "simple", "markdown": "pipe", "csv": None, "latex": "latex_booktabs"}
-SPREADS = {"std": "standard deviation", "ci95": "half the 95% confidence interval"}
 _CLASS_FACTS = ("group", "train_count")
-
-Run = Mapping[str, Any]
-Cell = tuple[float | None, Mapping[str, float | None]]  # mean, and its spread by SPREADS
+_LESS_IS_BETTER = ("error_rate",)
 
 
 def results_table(
@@ -32,6 +43,7 @@ def results_table(
     fmt: str = "plain",
     spread: str = "std",
     metrics: Sequence[str] | None = None,
+    best: bool = False,
 ) -> str:
     """Tabulate the metrics, in percent, and the minutes a run took; one row for each method.
 
@@ -45,46 +57,50 @@ def results_table(
             mean, by Student's t).
         metrics: names in results.json; default: mAP over all, head, medium and tail classes, and
             accuracy and macro F1 where a data set has one label per image.
+        best: whether the best of each column is bold, in markdown.
 
     Raises:
-        ValueError: unknown format, spread or metric, no results, or two runs of one row have the
-            same seed.
+        ValueError: unknown format, spread or metric, no results, two runs of one row have the
+            same seed, or bold in another format.
     """
-    _check(results, fmt, spread)
-    columns = _columns(results, metrics)
+    check_layout(results, fmt, spread, best)
+    columns = metric_columns(results, metrics)
     methods = runs_by_method(results)
     rows = []
     for method, runs in methods.items():
-        cells = [_cell([run["metrics"].get(key) for run in runs]) for key in columns.values()]
+        cells = [mean_cell([run["metrics"].get(key) for run in runs]) for key in columns.values()]
         rows.append(([*method, str(len(runs))], cells, _minutes(runs)))
     timed = any(minutes for _, _, minutes in rows)
     right = ["minutes"] if timed else []
     if fmt == "csv":
         return _csv([*RUN_KEYS, "seeds"], columns, right, rows)
     shown = [key == "trainer" or d for key, d in zip(RUN_KEYS, _differing(methods), strict=True)]
+    texts = column_texts([cells for _, cells, _ in rows], list(columns.values()), spread, best)
     table = [
-        [*compress(left, [*shown, True]), *(_text(cell, spread) for cell in cells)]
-        + [minutes or "-"] * timed
-        for left, cells, minutes in rows
+        [*compress(left, [*shown, True]), *row, *[minutes or "-"] * timed]
+        for (left, _, minutes), row in zip(rows, texts, strict=True)
     ]
     headers = [*compress(RUN_KEYS, shown), "seeds", *columns, *right]
     common = compress(zip(RUN_KEYS, next(iter(methods)), strict=True), [not s for s in shown])
     caption = ", ".join(f"{key} {value}" for key, value in common if value != "-")
-    return _text_table(table, headers, sum(shown), fmt, _caption(caption, spread))
+    return text_table(table, headers, sum(shown), fmt, spread_caption(caption, spread))
 
 
-def class_table(results: Sequence[Run], fmt: str = "plain", spread: str = "std") -> str:
+def class_table(
+    results: Sequence[Run], fmt: str = "plain", spread: str = "std", best: bool = False
+) -> str:
     """Tabulate the average precision of each class, the most frequent first; methods are columns.
 
     Args:
         results: see :func:`results_table`; all of one data set and split.
         fmt: see :func:`results_table`.
         spread: see :func:`results_table`.
+        best: whether the best method of each class is bold, in markdown.
 
     Raises:
         ValueError: as for :func:`results_table`; or the results have no classes, or not the same.
     """
-    _check(results, fmt, spread)
+    check_layout(results, fmt, spread, best)
     methods = runs_by_method(results)
     places = {(run["dataset"], run["split"]) for run in results}
     names = {tuple(row["name"] for row in run["per_class"]) for run in results}
@@ -101,21 +117,24 @@ def class_table(results: Sequence[Run], fmt: str = "plain", spread: str = "std")
     for place, row in first:
         left = [row["name"], *("-" if row[k] is None else str(row[k]) for k in _CLASS_FACTS)]
         of_class = [[run["per_class"][place]["AP"] for run in runs] for runs in methods.values()]
-        cells = [_cell(values) for values in of_class]
+        cells = [mean_cell(values) for values in of_class]
         rows.append((left, cells, ""))
     left = ["class", "group", "train"]
     if fmt == "csv":
         return _csv(left, labels, [], rows)
-    table = [[*names, *(_text(cell, spread) for cell in cells)] for names, cells, _ in rows]
+    table = []
+    for names, cells, _ in rows:
+        texts = [cell_text(cell, spread) for cell in cells]
+        table.append([*names, *(bold_best(cells, texts) if best else texts)])
     (dataset, split), *_ = places
     caption = f"average precision, dataset {dataset}, split {split}"
-    return _text_table(table, [*left, *labels], 2, fmt, _caption(caption, spread))
+    return text_table(table, [*left, *labels], 2, fmt, spread_caption(caption, spread))
 
 
 def summarise(runs: Sequence[Run]) -> dict[str, str]:
     """Mean ± sample standard deviation of some runs, over all, head, medium and tail classes."""
     return {
-        name: _text(_cell([run["metrics"].get(key) for run in runs]), "std")
+        name: cell_text(mean_cell([run["metrics"].get(key) for run in runs]), "std")
         for name, key in METRICS.items()
     }
 
@@ -151,20 +170,33 @@ def _differing(methods: Mapping[tuple, Sequence[Run]]) -> list[bool]:
     return [len(set(values)) > 1 for values in zip(*methods, strict=True)]
 
 
-def _check(results: Sequence[Run], fmt: str, spread: str) -> None:
-    for what, value, known in (("format", fmt, TABLE_FORMATS), ("spread", spread, SPREADS)):
-        if value not in known:
-            raise ValueError(f"{what} must be one of {', '.join(known)}, got {value!r}")
+def check_layout(results: Sequence[Run], fmt: str, spread: str, best: bool) -> None:
+    """Refuse what no table can be made of; arguments as of :func:`results_table`.
+
+    Raises:
+        ValueError: an unknown format or spread, bold in another format than markdown, no results.
+    """
+    check_choice("format", fmt, TABLE_FORMATS)
+    check_choice("spread", spread, SPREADS)
+    if best and fmt != "markdown":
+        raise ValueError(f"bold needs the format markdown, got {fmt}")
     if not results:
         raise ValueError("expected at least one result, got none")
 
 
-def _columns(results: Sequence[Run], metrics: Sequence[str] | None) -> dict[str, str]:
-    """Headers, each with its name in results.json."""
+def metric_columns(results: Sequence[Run], metrics: Sequence[str] | None) -> dict[str, str]:
+    """Headers, each with its name in results.json; arguments as of :func:`results_table`.
+
+    Raises:
+        ValueError: no run has one of the metrics.
+    """
     found = list(dict.fromkeys(key for run in results for key in run["metrics"]))
     unknown = [key for key in metrics or () if key not in found]
     if unknown:
-        raise ValueError(f"metrics must be among {', '.join(found)}, got {', '.join(unknown)}")
+        raise ValueError(
+            f"metrics must be among {', '.join(found)}, got {', '.join(unknown)}."
+            f"{hint(unknown[0], found)}"
+        )
     if metrics:
         return {key: key for key in metrics}
     usual = [
@@ -173,12 +205,27 @@ def _columns(results: Sequence[Run], metrics: Sequence[str] | None) -> dict[str,
     return {k: v for family in usual for k, v in family.items()} or {key: key for key in found}
 
 
-def _cell(values: Sequence[float | None]) -> Cell:
-    """Mean and spreads; None where one of the values is, and spreads of a single value."""
-    if None in values:
-        return None, dict.fromkeys(SPREADS)
-    deviation = statistics.stdev(values) if len(values) > 1 else None
-    return statistics.mean(values), {"std": deviation, "ci95": confidence(values)}
+def column_texts(
+    rows: Sequence[Sequence[Cell]], metrics: Sequence[str], spread: str, best: bool
+) -> list[list[str]]:
+    """Rows of cells as text.
+
+    Args:
+        rows: of one cell for each metric.
+        metrics: names in results.json.
+        spread: see :func:`results_table`.
+        best: whether the best of each column is bold.
+    """
+    columns = []
+    for metric, *cells in zip(metrics, *rows, strict=True):
+        texts = [cell_text(cell, spread) for cell in cells]
+        columns.append(bold_best(cells, texts, metric in _LESS_IS_BETTER) if best else texts)
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def spread_caption(text: str, spread: str) -> str:
+    """A caption that also says what follows a mean."""
+    return f"{text}{'; ' * bool(text)}percent, mean ± {SPREADS[spread]} over seeds"
 
 
 def _minutes(runs: Sequence[Run]) -> str:
@@ -187,41 +234,11 @@ def _minutes(runs: Sequence[Run]) -> str:
     return f"{statistics.mean(seconds) / 60:.2f}" if seconds else ""
 
 
-def _text(cell: Cell, spread: str) -> str:
-    mean, spreads = cell
-    if mean is None:
-        return "-"
-    width = spreads[spread]
-    return f"{mean:.2f}" if width is None else f"{mean:.2f} ± {width:.2f}"
-
-
-def _caption(text: str, spread: str) -> str:
-    return f"{text}{'; ' * bool(text)}percent, mean ± {SPREADS[spread]} over seeds"
-
-
-def _text_table(
-    table: list[list[str]], headers: list[str], left: int, fmt: str, caption: str
-) -> str:
-    text = tabulate(
-        table,
-        headers=headers,
-        tablefmt=TABLE_FORMATS[fmt],
-        colalign=["left"] * left + ["right"] * (len(headers) - left),
-        disable_numparse=True,
-    )
-    if fmt == "latex":
-        return f"% {caption}\n{text}\n".replace("±", r"$\pm$")
-    return f"{caption}\n\n{text}\n"
-
-
 def _csv(left: Sequence[str], columns: Sequence[str], right: Sequence[str], rows: list) -> str:
     """A number in each cell: means, and both spreads, in columns of their own."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     means = [header for name in columns for header in (name, *(f"{name}_{s}" for s in SPREADS))]
-    writer.writerow([*left, *means, *right])
-    for names, cells, minutes in rows:
-        numbers = [number for mean, spreads in cells for number in (mean, *spreads.values())]
-        written = ["" if number is None else f"{number:.2f}" for number in numbers]
-        writer.writerow([*names, *written, *([minutes] if right else [])])
-    return buffer.getvalue()
+    table = (
+        [*names, *(number for cell in cells for number in cell), *([minutes] if right else [])]
+        for names, cells, minutes in rows
+    )
+    return csv_text([*left, *means, *right], table)

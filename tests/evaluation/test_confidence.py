@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluation.confidence import confidence, t_quantile
+from evaluation.confidence import confidence, t_probability, t_quantile
 
 
 def test_quantiles_are_scipys():
     for freedom in (*range(1, 41), 100, 999):
         assert t_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-9)
+
+
+def test_probabilities_are_scipys():
+    for freedom in (1, 2, 3, 10, 1000):
+        for t in (0.0, 0.5, 2.0, 5.0):
+            expected = stats.t.cdf(t, freedom) - stats.t.cdf(-t, freedom)
+            assert t_probability(t, freedom) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("size", [2, 3, 5, 6])

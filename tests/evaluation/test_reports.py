@@ -10,7 +10,7 @@ import torch
 
 from evaluation.evaluator import MultiLabelLongTail, extend_cfg
 from evaluation.fitted_files import Fitted, Origin, ScoredModel
-from evaluation.reports import load_results, runs_by_method
+from evaluation.reports import load_results, runs_by_method, select_trainers
 from evaluation.result_writer import write_results
 
 from dassl.config import get_cfg_default  # isort: skip - evaluation makes dassl importable
@@ -152,3 +152,15 @@ def test_missing_paths(tmp_path):
         load_results(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"nowhere"):
         load_results(tmp_path / "nowhere")
+
+
+def test_chosen_trainers_come_in_the_order_of_their_names():
+    results = [{"trainer": name, "seed": n} for n in (1, 2) for name in ("CoOp", "LMPT", "PVLR")]
+    chosen = select_trainers(results, ["lmpt", "CoOp"])
+    assert [(r["trainer"], r["seed"]) for r in chosen] == [
+        *(("LMPT", 1), ("LMPT", 2), ("CoOp", 1), ("CoOp", 2)),
+    ]
+    with pytest.raises(
+        ValueError, match="one of CoOp, LMPT, PVLR, got 'LMTP'. Did you mean 'LMPT'"
+    ):
+        select_trainers(results, ["LMTP"])

