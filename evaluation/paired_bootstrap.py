@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from common.threads import threads
 from evaluation.class_rankings import ClassRankings
 
 __all__ = ["RESAMPLES", "draw_counts", "resampled_precisions"]
@@ -44,7 +45,9 @@ def resampled_precisions(
         a resample.
     """
     chunks: list[list[Tensor]] = [[] for _ in rankings]
-    with tqdm(total=resamples, desc="resamples", delay=_SILENT, mininterval=1) as progress:
+    progress = tqdm(total=resamples, desc="resamples", delay=_SILENT, mininterval=1)
+    # Beside other programs its many small steps took ten times as long on two threads as on one.
+    with threads(1), progress:
         for counts in draw_counts(num_images, resamples, torch.device(device)):
             for ranking, done in zip(rankings, chunks, strict=True):
                 done.append(ranking.average_precision(counts).cpu())
