@@ -34,7 +34,8 @@ def load_run_scores(run: Mapping[str, Any]) -> SavedScores:
     files = [path for path in (own, results.parent / "scores_eval.npz") if path.is_file()]
     folder = str(results.parent)
     words = ["--eval-only", "--model-dir", folder, "--output-dir", folder]
-    advice = f"To write them: {shlex.join(['python', 'train.py', *words])}"
+    words += ["TEST.SAVE_SCORES", "test"]
+    advice = f"To write scores, run: {shlex.join(['python', 'train.py', *words])}"
     if not run["per_class"]:
         raise ValueError(f"{results} holds no evaluation of several labels an image.")
     if not files:
@@ -43,13 +44,16 @@ def load_run_scores(run: Mapping[str, Any]) -> SavedScores:
         saved = load_scores(path)
         if _fit(saved, run):
             return saved
-    raise ValueError(f"{files[0]} gives other figures than {results.name}. {advice}")
+    raise ValueError(
+        f"{files[0]} gives other figures than {results.name}: it belongs to another evaluation. "
+        f"{advice}"
+    )
 
 
 def _fit(saved: SavedScores, run: Mapping[str, Any]) -> bool:
     """Whether scores give the AP of each class that a run has."""
     rows = run["per_class"]
-    if saved.logits.shape[1] != len(rows) or saved.logits.isnan().any():
+    if saved.logits.shape[1] != len(rows) or not saved.logits.isfinite().all():
         return False
     own = 100 * average_precision(rank_scores(saved.logits, run["score"]), saved.targets)  # [C]
     written = torch.tensor([math.nan if row["AP"] is None else row["AP"] for row in rows])

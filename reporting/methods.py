@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from evaluation.average_precision import average_precision
 from evaluation.plots import MARKERS
 from evaluation.reports import load_results, runs_by_method
-from evaluation.saved_scores import load_scores
+from evaluation.run_scores import load_run_scores
+from evaluation.saved_scores import rank_scores
 from evaluation.tables import method_labels
-
-_SAME_AP = 0.01  # percent; what two devices may differ by
 
 
 @dataclass(frozen=True)
@@ -108,16 +103,6 @@ def read_methods(paths: Sequence[str | Path]) -> list[Method]:
     ]
 
 
-def rank_scores(logits: Tensor, score: str) -> Tensor:
-    """Scores [N, C] in fp64 that rank as TEST.SCORE says, of logits [N, C].
-
-    A sigmoid keeps the order of the logits. A softmax is taken as log-probability, which does not
-    underflow.
-    """
-    logits = logits.double()
-    return F.log_softmax(logits, dim=1) if score == "softmax" else logits
-
-
 def threshold_in(ranked_by: str, threshold: Mapping[str, Any] | None) -> float | None:
     """TEST.THRESHOLD among scores of `rank_scores`; None where a result has none.
 
@@ -133,34 +118,8 @@ def threshold_in(ranked_by: str, threshold: Mapping[str, Any] | None) -> float |
 
 def _ranking_of(run: Mapping[str, Any]) -> tuple[Ranking | None, str]:
     """A run's ranking, or None and the reason in a sentence."""
-    results = Path(run["path"])
-    folder = results.parent
-    own = results.with_name(results.name.replace("results", "scores")).with_suffix(".npz")
-    files = [path for path in (own, folder / "scores_eval.npz") if path.is_file()]
-    command = shlex.join(
-        ["python", "train.py", "--eval-only", "--model-dir", str(folder)]
-        + ["--output-dir", str(folder), "TEST.SAVE_SCORES", "True"]
-    )
-    if not files:
-        return None, f"There is no {own.name} in {folder}. To write scores, run: {command}"
-    for path in files:
-        try:
-            saved = load_scores(path)
-        except ValueError as error:
-            return None, str(error)
-        scores = rank_scores(saved.logits, run["score"])
-        if _fits(scores, saved.targets, run["per_class"]):
-            return Ranking(scores, saved.targets, saved.paths), ""
-    return None, (
-        f"{files[0]} gives other figures than {results.name}: it belongs to another evaluation. "
-        f"To write it again, run: {command}"
-    )
-
-
-def _fits(scores: Tensor, targets: Tensor, rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether scores [N, C] give the AP that C rows of a results.json have."""
-    if scores.shape[1] != len(rows) or not scores.isfinite().all():
-        return False
-    own = 100 * average_precision(scores, targets)  # [C]
-    written = torch.tensor([math.nan if r["AP"] is None else r["AP"] for r in rows]).double()
-    return torch.allclose(own, written, atol=_SAME_AP, rtol=0, equal_nan=True)
+    try:
+        saved = load_run_scores(run)
+    except (FileNotFoundError, ValueError) as error:
+        return None, str(error)
+    return Ranking(rank_scores(saved.logits, run["score"]), saved.targets, saved.paths), ""

@@ -3,8 +3,8 @@ r"""Write one HTML page on some runs: tables, curves, confusions, mistakes, near
     python scripts/report.py output/shapes_lt --output output/report
 
 The page needs nothing beside itself; its figures and tables also lie in the folder as files.
-Curves, confusions and mistakes need the scores of runs with TEST.SAVE_SCORES True; the page says
-how to write them for a run without. docs/report.md tells how to read it.
+Curves, confusions and mistakes need the scores.npz that runs keep (TEST.SAVE_SCORES); the page says
+how to write it for a run without. docs/report.md tells how to read it.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ def test_figures_are_those_of_a_loop_over_resamples(folder, space):
     paths = [folder / t / "tiny" / f"seed{s}" for t in STRENGTHS for s in (1, 2)]
     (found,) = compare(load_results(paths), "CoOp", RESAMPLES)
     assert (found.method, found.against, found.seeds) == ("LMPT", "CoOp", (1, 2))
-    assert (found.dataset, found.split, found.images) == ("ShapesLT", "test", IMAGES)
-    members = {"all": range(5), "head": [0], "medium": [1], "tail": [2, 3, 4]}
+    assert (found.dataset, found.split, found.images) == ("VOCLT", "test", IMAGES)
+    members = {"all": range(5), "head": [0, 3], "medium": [1, 4], "tail": [2]}
     pairs = [(found.groups[space][name], list(of)) for name, of in members.items()]
     pairs += [(found.classes[space][c], [c]) for c in (0, 1, 2, 4)]
     differences = naive_differences(folder, space, (1, 2))
@@ -99,20 +99,20 @@ def test_only_seeds_of_both_are_paired(folder):
 
 
 def test_the_one_most_alike_is_compared_with(folder):
-    for backbone in ("RN50", "RN101"):
+    for backbone in ("RN101", "tiny"):
         for trainer in STRENGTHS:
             place = folder / backbone / trainer / "tiny" / "seed1"
             write_run(place, trainer, 1, 1.0, backbone=backbone)
-    results = load_results([folder / "RN50", folder / "RN101"])
+    results = load_results([folder / "tiny", folder / "RN101"])
     found = compare(results, "CoOp", RESAMPLES)
     assert [(c.method, c.against) for c in found] == [
-        ("RN50 LMPT", "RN50 CoOp"),
+        ("tiny LMPT", "tiny CoOp"),
         ("RN101 LMPT", "RN101 CoOp"),
     ]
-    named = compare(results, "RN50 CoOp", RESAMPLES)
-    assert [c.against for c in named] == ["RN50 CoOp"] * 3
-    odd = load_results([folder / "RN50" / "CoOp", folder / "RN101" / "CoOp", folder / "LMPT"])
-    with pytest.raises(ValueError, match="could be compared with .*RN50 CoOp.*RN101 CoOp"):
+    named = compare(results, "tiny CoOp", RESAMPLES)
+    assert [c.against for c in named] == ["tiny CoOp"] * 3
+    odd = load_results([folder / "tiny" / "CoOp", folder / "RN101" / "CoOp", folder / "LMPT"])
+    with pytest.raises(ValueError, match="could be compared with .*tiny CoOp.*RN101 CoOp"):
         compare(odd, "CoOp", RESAMPLES)
 
 

@@ -66,8 +66,8 @@ def test_lines_are_the_intervals(compared, tmp_path, monkeypatch):
 def test_what_does_not_fit_a_plot_is_refused(compared, tmp_path):
     from dataclasses import replace
 
-    other = replace(compared[0], dataset="VOCLT")
-    with pytest.raises(ValueError, match="one data set and split, got ShapesLT test, VOCLT test"):
+    other = replace(compared[0], dataset="COCOLT")
+    with pytest.raises(ValueError, match="one data set and split, got COCOLT test, VOCLT test"):
         plot_differences([*compared, other], tmp_path / "plot.png")
     with pytest.raises(ValueError, match="at most 7 differences, got 8"):
         plot_differences(compared * 8, tmp_path / "plot.png")

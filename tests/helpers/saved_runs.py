@@ -37,6 +37,7 @@ def write_run(
     trainer: str = "LMPT",
     seed: int = 1,
     score: str = "logit",
+    **changes: object,
 ) -> Path:
     """Write results.json and scores.npz; metrics come from the naive average precision."""
     ranked = F.log_softmax(logits.double(), dim=1) if score == "softmax" else logits
@@ -53,11 +54,9 @@ def write_run(
     metrics = {f"mAP_{group}": sum(own) / len(own) for group, own in defined.items() if own}
     everything = sum(defined.values(), [])
     metrics["mAP"] = sum(everything) / len(everything)
-    result = make_result(
-        *(trainer, seed),
-        **{"score": score, "metrics": metrics, "per_class": rows, "seconds": 12.5, "epoch": 3},
-        threshold={"value": 0.5, "of": "sigmoid"},
-    )
+    facts = {"score": score, "metrics": metrics, "per_class": rows, "seconds": 12.5, "epoch": 3}
+    facts |= {"threshold": {"value": 0.5, "of": "sigmoid"}} | changes
+    result = make_result(trainer, seed, **facts)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(result))
     save_scores(folder / "scores.npz", logits, targets, paths)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from evaluation.plots import MARKERS
-from evaluation.saved_scores import load_scores, save_scores
-from reporting.methods import rank_scores, read_methods, threshold_in
+from evaluation.saved_scores import load_scores, rank_scores, save_scores
+from reporting.methods import read_methods, threshold_in
 from tests.helpers.saved_runs import made_scores, write_run
 
 NAMES = ["cat", "dog", "tv"]
@@ -47,7 +47,7 @@ def test_absent_scores_are_missed_with_the_command_that_writes_them(write, tmp_p
     (folder / "scores.npz").rename(tmp_path / "kept.npz")
     (method,) = read_methods([folder])
     assert method.ranking is None
-    assert f"--model-dir {folder} --output-dir {folder} TEST.SAVE_SCORES True" in method.reason
+    assert f"--model-dir {folder} --output-dir {folder} TEST.SAVE_SCORES test" in method.reason
     (tmp_path / "kept.npz").rename(folder / "scores_eval.npz")  # as that command names them
     assert read_methods([folder])[0].ranking is not None
 

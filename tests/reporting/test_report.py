@@ -142,7 +142,7 @@ def test_parts_that_cannot_be_made_say_why(tmp_path):
     folder = write_run(tmp_path / "run", ["cat", "dog"], logits, targets, ["a.jpg"] * 20)
     (folder / "scores.npz").unlink()
     text = write_report([folder], tmp_path / "report").read_text()
-    assert "no scores.npz" in text and "TEST.SAVE_SCORES True" in text
+    assert "no scores.npz" in text and "TEST.SAVE_SCORES test" in text
     assert "holds no config.yaml" in text
     assert "no TensorBoard files" in text
     assert "ZeroshotCLIP" not in text and 'id="reference"' not in text
