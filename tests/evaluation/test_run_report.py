@@ -23,8 +23,9 @@ def report(tmp_path):
         for key, value in settings.items():
             cfg.TEST[key] = value
         evaluator = MultiLabelLongTail(cfg, lab2cname={0: "cat", 1: "dog"})
+        splits = {"train_x": [], "val": []}
         items = [SimpleNamespace(impath=f"{i}.jpg") for i in range(images)]
-        built = RunReport(cfg, evaluator, SimpleNamespace(test=items))
+        built = RunReport(cfg, evaluator, SimpleNamespace(test=items, **splits))
         logits = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
         evaluator.process(logits, torch.eye(2).repeat(3, 1))
         evaluator.evaluate()
