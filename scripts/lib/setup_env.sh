@@ -3,11 +3,12 @@
 #
 # usage: source scripts/lib/setup_env.sh REQUIREMENTS_FILE
 #
-# An active virtual or conda environment is used as it is; without one, .venv is made here. A torch
-# that is already there stays as it is: its version is pinned while the rest is installed.
+# An active virtual or conda environment is used as it is, but for conda's base; without one, .venv
+# is made here. A torch that is already there stays as it is: its version is pinned while the rest is
+# installed. LMPT_TORCH=cpu takes a missing torch from PyTorch's index of builds without CUDA.
 
 if [[ "${1:-}" == "-h" || "${1:-}" == "--help" ]]; then
-    sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     return 0 2>/dev/null || exit 0 # whether sourced, as it should be, or run
 fi
 
@@ -20,6 +21,14 @@ lmpt_fail() {
 
 lmpt_setup() {
     local requirements="$lmpt_root/$1" started=$SECONDS prefix="${VIRTUAL_ENV:-${CONDA_PREFIX:-}}"
+    if [[ -z "${VIRTUAL_ENV:-}" && "${CONDA_DEFAULT_ENV:-}" == base ]]; then
+        echo "== conda's base environment is left alone; .venv is used in its place"
+        prefix=""
+    fi
+    case "${LMPT_TORCH:-default}" in
+    cpu | default) ;;
+    *) lmpt_fail "LMPT_TORCH must be cpu, or not be set; got $LMPT_TORCH" ;;
+    esac
     if [[ -n "$prefix" ]]; then
         PYTHON="$prefix/bin/python"
         [[ -x "$PYTHON" ]] || lmpt_fail "the active environment $prefix has no bin/python"
@@ -34,6 +43,12 @@ lmpt_setup() {
     fi
     lmpt_check_version "$PYTHON"
     echo "== Environment: $("$PYTHON" -c 'import sys; print(sys.prefix)')"
+
+    if [[ "${LMPT_TORCH:-}" == cpu ]] && ! "$PYTHON" -c 'import torch, torchvision' 2>/dev/null; then
+        "$PYTHON" -m pip install --quiet --disable-pip-version-check \
+            "torch>=2.4" "torchvision>=0.19" --index-url https://download.pytorch.org/whl/cpu ||
+            lmpt_fail "could not install torch without CUDA from download.pytorch.org"
+    fi
 
     local pins
     pins="$(mktemp)"
