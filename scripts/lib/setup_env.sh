@@ -30,15 +30,16 @@ lmpt_setup() {
     *) lmpt_fail "LMPT_TORCH must be cpu, or not be set; got $LMPT_TORCH" ;;
     esac
     if [[ -n "$prefix" ]]; then
-        PYTHON="$prefix/bin/python"
-        [[ -x "$PYTHON" ]] || lmpt_fail "the active environment $prefix has no bin/python"
+        PYTHON="$(lmpt_python_of "$prefix")"
+        [[ -x "$PYTHON" ]] || lmpt_fail "the active environment $prefix has no $PYTHON"
     else
-        PYTHON="$lmpt_root/.venv/bin/python"
+        PYTHON="$(lmpt_python_of "$lmpt_root/.venv")"
         if [[ ! -x "$PYTHON" ]]; then
             echo "== Making a virtual environment in $lmpt_root/.venv (torch: some GB, minutes)"
             lmpt_check_version python3
             python3 -m venv "$lmpt_root/.venv" ||
                 lmpt_fail "python3 -m venv failed; on Debian and Ubuntu: apt install python3-venv"
+            PYTHON="$(lmpt_python_of "$lmpt_root/.venv")"
         fi
     fi
     lmpt_check_version "$PYTHON"
@@ -67,6 +68,11 @@ PY
     rm -f "$pins"
     lmpt_setup_seconds=$((SECONDS - started))
     echo "== Requirements are there (${lmpt_setup_seconds} s)"
+}
+
+lmpt_python_of() { # of an environment; Windows has it elsewhere
+    local windows="$1/Scripts/python.exe"
+    if [[ -x "$windows" ]]; then echo "$windows"; else echo "$1/bin/python"; fi
 }
 
 lmpt_check_version() {

@@ -20,8 +20,8 @@ exit 0
 """
 
 
-def interpreter(prefix):
-    path = prefix / "bin/python"
+def interpreter(prefix, name="bin/python"):
+    path = prefix / name
     path.parent.mkdir(parents=True)
     path.write_text(STAND_IN)
     path.chmod(0o755)
@@ -84,3 +84,9 @@ def test_conda_s_base_is_left_alone(name, used, set_up, tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"PYTHON={tmp_path / used}/bin/python" in done.stdout
     assert ("base environment is left alone" in done.stdout) == (name == "base")
+
+
+def test_an_environment_of_windows(set_up, tmp_path):
+    path = interpreter(tmp_path / "mine", "Scripts/python.exe")
+    done, _ = set_up(VIRTUAL_ENV=str(tmp_path / "mine"))
+    assert done.returncode == 0 and f"PYTHON={path}" in done.stdout
