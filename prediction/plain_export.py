@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from common.files import write_whole
 from modeling.clip.architecture import not_openais
+from modeling.tuning.lora import merge_lora
+from modeling.tuning.visual_prompts import VisualPrompts
 from prediction.class_weights import class_weights, to_full_precision
 from prediction.export_metadata import described, threshold_log_odds
 from prediction.trained_model import TrainedModel
+from trainers.base.image_tuning import TOWER as TUNED
 
 TOWER = "visual."  # before the names of the image tower's tensors, as in CLIP's own files
 
@@ -22,7 +25,7 @@ def write_plain(run: TrainedModel, path: str | Path, image_tower: bool = True) -
     """Write text features, scale, offset, thresholds and the image tower as a safetensors file.
 
     Args:
-        run: computes in fp32 from here on.
+        run: computes in fp32 from here on, and low-rank changes of its tower are merged into it.
         path: of the file, which is written whole or not at all.
         image_tower: whether the image tower goes along; without it the file is small, and fits
             the published CLIP that the run was trained on.
@@ -34,7 +37,7 @@ def write_plain(run: TrainedModel, path: str | Path, image_tower: bool = True) -
     """
     if not image_tower and run.tunes_image_encoder:
         raise ValueError(
-            f"{run.cfg.TRAINER.NAME} has tuned the image tower, and its classifier fits no other: "
+            f"{run.cfg.TRAINER.NAME} has tuned the image tower, and its classes fit no other: "
             "export it without --no-image-tower."
         )
     to_full_precision(run)
@@ -48,7 +51,7 @@ def write_plain(run: TrainedModel, path: str | Path, image_tower: bool = True) -
     }
     metadata = described(run)
     if image_tower:
-        visual = run.model.clip.clip_model.visual
+        visual = _plain_tower(run)
         if differences := not_openais(visual):
             raise ValueError(
                 f"The image tower has {' and '.join(differences)}, which plain CLIP code cannot "
@@ -59,6 +62,22 @@ def write_plain(run: TrainedModel, path: str | Path, image_tower: bool = True) -
         metadata |= {"image_tower": kind, "image_tower_arguments": json.dumps(arguments)}
     content = save({name: t.contiguous().cpu() for name, t in tensors.items()}, metadata)
     write_whole(path, lambda file: file.write(content))
+
+
+def _plain_tower(run: TrainedModel) -> nn.Module:
+    """The image tower, with all that was tuned in weights of its own.
+
+    Raises:
+        ValueError: visual prompts were trained, which are no weights of it.
+    """
+    visual = run.model.clip.clip_model.visual
+    if isinstance(getattr(run.model.learner, TUNED, None), VisualPrompts):
+        raise ValueError(
+            "The image tower reads visual prompts (TRAINER.TUNE.NAME vpt), which plain CLIP code "
+            "cannot: write tower and head as one graph instead: --onnx FILE.onnx"
+        )
+    merge_lora(visual)
+    return visual
 
 
 def tower_arguments(visual: nn.Module) -> tuple[str, dict[str, object]]:

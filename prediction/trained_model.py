@@ -23,10 +23,11 @@ from loading.transforms import evaluation_transform
 from modeling.encoders.features import Features
 from modeling.prompts.prompt_model import PromptModel
 from trainers.base import PromptTrainer
+from trainers.base.build_model import build_model
 from trainers.base.checkpoints import Checkpoints, how_chosen, load_into
 from trainers.base.chosen_thresholds import scored_model
 from trainers.base.conditions import read_classes
-from trainers.base.options import model_options, own_options
+from trainers.base.options import own_options
 from trainers.base.run_record import origin_of
 from trainers.base.towers import load_towers
 
@@ -63,7 +64,7 @@ class TrainedModel:
     @property
     def tunes_image_encoder(self) -> bool:
         """Whether the run has changed CLIP's image tower."""
-        return TRAINER_REGISTRY.get(self.cfg.TRAINER.NAME).tunes_image_encoder
+        return TRAINER_REGISTRY.get(self.cfg.TRAINER.NAME).tunes(self.cfg)
 
     @cached_property
     def scored(self) -> ScoredModel:
@@ -194,8 +195,7 @@ def _build(
     device = torch.device("cuda" if on_gpu else "cpu")
     clip = load_towers(cfg, trainer.model_class, options, device)
     digest = clip_digest(clip.clip_model)  # before a checkpoint may change the image tower
-    arguments = model_options(trainer.model_class, options)
-    model = trainer.model_class(classnames, clip, seed=max(cfg.SEED, 0), **arguments).eval()
+    model = build_model(cfg, trainer.model_class, options, classnames, clip).eval()
     transform = evaluation_transform(cfg)
     return TrainedModel(cfg, model, transform, name, folder, 0, "last_step", digest)
 

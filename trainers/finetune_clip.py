@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from common.config_rules import Choice, Number, declare_rules
+from modeling.clip.precision import TRAINABLE
 from modeling.encoders.features import Features
 from modeling.heads.linear_head import STARTS, Classifier, LinearHead, start_weights
 from modeling.prompts.class_prompts import check_template, class_sentences, ensemble_features
@@ -21,7 +22,7 @@ from modeling.prompts.prompt_model import PromptModel
 from trainers.base import PromptTrainer, method_node
 
 _TRAINABLE = Choice(
-    ("fp32", "amp"),
+    TRAINABLE,
     why="Half-precision weights lose small steps and turn NaN under AdamW. amp is as fast and "
     "keeps them in fp32.",
 )
@@ -111,7 +112,7 @@ class FinetuneCLIP(LinearProbe):
     """Fine-tuned CLIP: a classifier and the image tower under it, trained together."""
 
     model_class = FinetuneModel
-    tunes_image_encoder = True
+    trains_image_encoder = True
 
     def param_groups(self, learner: nn.Module) -> list[dict[str, Any]]:
         """The classifier at OPTIM.LR, the image tower, which has learnt already, below it."""

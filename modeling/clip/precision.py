@@ -18,6 +18,7 @@ PRECISIONS = {
     "bf16": "weights and arithmetic in bfloat16",
     "amp": "float32 weights, arithmetic autocast to float16 (bfloat16 on a CPU)",
 }
+TRAINABLE = ("fp32", "amp")  # in which weights of a tower can learn
 _WEIGHTS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from functools import cached_property, partial
-from itertools import islice
+from functools import partial
 from typing import Any
 
 from dassl.engine import TrainerX
@@ -18,12 +17,14 @@ from loading.cache.feature_key import clip_digest
 from losses.config import loss_from_config
 from modeling.encoders.features import Features
 from modeling.prompts.prompt_model import PromptModel
+from trainers.base.build_model import build_model
 from trainers.base.checkpoints import BEST, Checkpoints
 from trainers.base.epoch_log import EpochLog
 from trainers.base.epoch_selection import EpochSelection
+from trainers.base.image_tuning import check_tuning, groups_with_rates, tunes
 from trainers.base.inference import Inference
 from trainers.base.initial_weights import load_initial_weights
-from trainers.base.options import check_shared_options, model_options, own_options
+from trainers.base.options import check_shared_options, own_options
 from trainers.base.plateau import build_schedule
 from trainers.base.run_board import RunBoard
 from trainers.base.run_record import RunRecord, origin_of
@@ -32,8 +33,6 @@ from trainers.base.split_evaluation import SplitEvaluation
 from trainers.base.step import TrainingStep
 from trainers.base.towers import load_towers
 from trainers.base.training_data import TrainingData
-
-_BATCHES_OF_MEAN = 8  # training batches that COSINE_OFFSET is measured on
 
 
 class PromptTrainer(TrainerX):
@@ -46,9 +45,11 @@ class PromptTrainer(TrainerX):
         model_class: the method's maths.
         learner_name: the checkpoints' folder, as in CoOp.
         class_specific: whether what is learnt has a part for each class, which no other can use.
-        tunes_image_encoder: whether the image tower learns: images are encoded in every step.
+        trains_image_encoder: whether the method itself trains the image tower.
+        tunes_image_encoder: whether any of it learns: images are encoded in every step.
         data: lists, targets, captions and loaders.
         clip: the frozen towers.
+        clip_digest: SHA-256 of CLIP's weights as they were loaded.
         model: the method's model; `model.learner` is what is trained and saved.
         record: which weights are at hand, where the run comes from, and its seconds.
     """
@@ -56,11 +57,12 @@ class PromptTrainer(TrainerX):
     model_class: type[PromptModel] = PromptModel
     learner_name = "prompt_learner"
     class_specific = False
-    tunes_image_encoder = False
+    trains_image_encoder = False
 
     def __init__(self, cfg: CfgNode) -> None:
         self.record = RunRecord(cfg.TEST.FINAL_MODEL)
         self.method_cfg = own_options(cfg, type(self).__name__)
+        self.tunes_image_encoder = self.tunes(cfg)
         self.seed = max(cfg.SEED, 0)
         test, optim = cfg.TEST, cfg.OPTIM
         self.epoch_selection = EpochSelection(
@@ -78,13 +80,19 @@ class PromptTrainer(TrainerX):
         """What the model needs to train, by the names of its arguments; evaluations do without."""
         return {}
 
+    @classmethod
+    def tunes(cls, cfg: CfgNode) -> bool:
+        """Whether any of the image tower learns, as the method or TRAINER.TUNE has it."""
+        return cls.trains_image_encoder or tunes(cfg)
+
     def param_groups(self, learner: nn.Module) -> list[dict[str, Any]] | None:
         """Groups for the optimiser, with rates of their own; None: all at OPTIM.LR."""
-        return None
+        return groups_with_rates(learner, self.cfg)
 
     def check_cfg(self, cfg: CfgNode) -> None:
         """Refuse values that would fail late or be ignored."""
         check_shared_options(cfg, type(self).__name__, self.tunes_image_encoder)
+        check_tuning(cfg, self.model_class, self.method_cfg.PREC, self.trains_image_encoder)
 
     def build_data_loader(self) -> None:
         """Read and check the lists; loaders follow in `build_model`."""
@@ -99,18 +107,14 @@ class PromptTrainer(TrainerX):
         cfg, data, options = self.cfg, self.data, self.method_cfg
         print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.NAME}, precision: {options.PREC})")
         self.clip = clip = load_towers(cfg, self.model_class, options, self.device)
+        self.clip_digest = clip_digest(clip.clip_model)
         data.build_loaders(clip, self.tunes_image_encoder)
         self.train_loader_x, self.train_loader_u = data.train_loader, None
         self.val_loader, self.test_loader = data.val_loader, data.test_loader
         counts = data.class_counts.to(self.device)  # [C]
-        self.model = self.model_class(
-            data.classnames,
-            clip,
-            criterion=loss_from_config(cfg.TRAINER.LOSS, counts, len(data.targets)),
-            seed=self.seed,
-            **(self.model_arguments() if data.trains else {}),
-            **model_options(self.model_class, options),
-        )
+        more = self.model_arguments() if data.trains else {}
+        more["criterion"] = loss_from_config(cfg.TRAINER.LOSS, counts, len(data.targets))
+        self.model = build_model(cfg, self.model_class, options, data.classnames, clip, **more)
         self.inference = Inference(self.model)
         if self.model.learner is not None:
             self._build_training(self.model.learner)
@@ -196,8 +200,7 @@ class PromptTrainer(TrainerX):
 
     def mean_cosine(self) -> Tensor:
         """Mean over the first training batches and all classes: a scalar."""
-        batches = islice(self.train_loader_x, _BATCHES_OF_MEAN)
-        return self.model.mean_cosine(map(self.data.features, batches))
+        return self.model.mean_cosine(self.data.first_features())
 
     def before_epoch(self) -> None:
         """Draw this epoch's order and views."""
@@ -270,11 +273,6 @@ class PromptTrainer(TrainerX):
         """Dassl's opening of the TensorBoard files, which may hold a run that goes on."""
         self.board.open(log_dir, self.start_epoch, len(self.train_loader_x))
 
-    @cached_property
-    def clip_digest(self) -> str:
-        """SHA-256 of CLIP's weights as they were loaded."""
-        return clip_digest(self.clip.clip_model)
-
     def resume_model_if_exist(self, directory: str) -> int:
         """Dassl's resumption, and the best metric, which stock Dassl forgets; see `RunState`."""
         self.epoch_selection.best = Checkpoints(directory, self.learner_name).best_metric()
@@ -289,8 +287,9 @@ class PromptTrainer(TrainerX):
         model_name: str = "",
     ) -> None:
         """Dassl's saving after an epoch, counted from 0; see `RunState.save`."""
-        seconds = self.data.seconds
-        self.run_state.save(directory, epoch + 1, seconds, val_result, is_best, model_name)
+        self.run_state.save(
+            directory, epoch + 1, self.data.seconds, val_result, is_best, model_name
+        )
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Dassl's loading of trained contexts for evaluation; see `RunState.load`."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ from modeling.captions.caption_tokens import MISSING, PICKS, SOURCES, TRUNCATION
 from modeling.encoders.features import Features
 from modeling.encoders.frozen_clip import FrozenClip
 
+_BATCHES_OF_MEAN = 8  # training batches that COSINE_OFFSET is measured on
 _FLIP = 0.5  # probability of "random_flip", as in Dassl
 
 
@@ -187,6 +189,10 @@ class TrainingData:
             with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
                 features = self._clip.encode_images(images)
         return features
+
+    def first_features(self) -> Iterator[Features]:
+        """Features of the first training batches, which means over images are taken of."""
+        return map(self.features, islice(self.train_loader, _BATCHES_OF_MEAN))
 
     def batch_targets(self, batch: dict[str, Any]) -> Tensor:
         """Targets [B, C] of a batch, on the device."""

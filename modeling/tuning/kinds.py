@@ -1,0 +1,66 @@
+"""The kinds of light tuning by their names."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from modeling.tuning.lora import add_lora
+from modeling.tuning.own_weights import tune_biases, tune_last_blocks, tune_norms
+from modeling.tuning.visual_prompts import VisualPrompts
+
+NONE = "none"
+KINDS = {
+    NONE: "the image tower stays frozen",
+    "lora": "low-rank changes of the matrices of all blocks",
+    "vpt": "tokens beside the patches",
+    "bias": "its biases",
+    "norm": "scales and shifts of its norms",
+    "last_blocks": "its last blocks, and what is behind them",
+}
+# The options that each reads, spelled as below TRAINER.TUNE.
+OPTIONS = {"lora": ("RANK",), "vpt": ("TOKENS", "DEEP"), "last_blocks": ("BLOCKS",)}
+_OF_TRANSFORMERS = ("lora", "vpt")
+
+
+def tune_image_tower(
+    visual: nn.Module,
+    kind: str,
+    rank: int,
+    tokens: int,
+    deep: bool,
+    blocks: int,
+    generator: torch.Generator | None = None,
+) -> nn.Module:
+    """Let a part of an image tower learn; its features are those of before until it does.
+
+    Args:
+        visual: the image tower of a frozen fp32 `clip.model.CLIP`, changed in place.
+        kind: one of `KINDS`, other than none.
+        rank: of "lora".
+        tokens: T of "vpt".
+        deep: of "vpt"; see `VisualPrompts`.
+        blocks: of "last_blocks".
+        generator: source of random starts, on the CPU.
+
+    Returns:
+        All that is trained, and nothing else.
+
+    Raises:
+        ValueError: the tower is a ResNet and the kind is for transformers, or an option is too
+            large for the tower.
+    """
+    if kind in _OF_TRANSFORMERS and hasattr(visual, "attnpool"):
+        raise ValueError(
+            f"TRAINER.TUNE.NAME {kind} is for vision transformers: a ResNet has no blocks of "
+            "attention and MLP. Use bias, norm or last_blocks."
+        )
+    if kind == "lora":
+        return add_lora(visual, rank, generator)
+    if kind == "vpt":
+        return VisualPrompts(visual, tokens, deep, generator)
+    if kind == "bias":
+        return tune_biases(visual)
+    if kind == "norm":
+        return tune_norms(visual)
+    return tune_last_blocks(visual, blocks)

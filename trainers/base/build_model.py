@@ -1,0 +1,39 @@
+"""A method's model as a config asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from yacs.config import CfgNode
+
+from modeling.encoders.frozen_clip import FrozenClip
+from modeling.prompts.prompt_model import PromptModel
+from trainers.base.image_tuning import tune
+from trainers.base.options import model_options
+
+
+def build_model(
+    cfg: CfgNode,
+    model: type[PromptModel],
+    options: CfgNode,
+    classnames: Sequence[str],
+    clip: FrozenClip,
+    **more: object,
+) -> PromptModel:
+    """Build a method's model, with the part of the image tower that learns in its learner.
+
+    Args:
+        cfg: SEED and TRAINER.TUNE count.
+        model: the method's model.
+        options: the method's own node of the config.
+        classnames: C names.
+        clip: the towers; its image tower changes where TRAINER.TUNE lets it learn.
+        **more: further arguments of the model, such as its `criterion`.
+
+    Raises:
+        ValueError: options that the model or TRAINER.TUNE refuses.
+    """
+    own = model_options(model, options)
+    built = model(classnames, clip, seed=max(cfg.SEED, 0), **more, **own)
+    tune(built, cfg)
+    return built
