@@ -104,7 +104,8 @@ class LinearProbe(PromptTrainer):
     def set_offset(self) -> None:
         """Start the biases where the mean logit is 0, unless the classifier has learnt already."""
         if self.method_cfg.CENTRE and not self.cfg.MODEL.INIT_WEIGHTS:
-            self.model.learner.head.set_offset(self.mean_cosine())
+            mean = self.model.mean_cosine(self.data.first_features())  # of its logits
+            self.model.learner.head.set_offset(mean)
 
 
 @TRAINER_REGISTRY.register()

@@ -196,11 +196,8 @@ class PromptTrainer(TrainerX):
     def set_offset(self) -> None:
         """Start COSINE_OFFSET at the mean cosine; a resumed run brings its own."""
         if self.model.scale.has_offset:
-            self.model.scale.set_offset(self.mean_cosine())
-
-    def mean_cosine(self) -> Tensor:
-        """Mean over the first training batches and all classes: a scalar."""
-        return self.model.mean_cosine(self.data.first_features())
+            features = self.data.first_features()
+            self.model.scale.set_offset(self.model.mean_cosine(features))
 
     def before_epoch(self) -> None:
         """Draw this epoch's order and views."""

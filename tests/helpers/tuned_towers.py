@@ -1,0 +1,24 @@
+"""What was tuned, as if it had learnt."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+# The kinds of tuning, each with the towers that it is for.
+KINDS = {
+    "lora": ("ViT",),
+    "vpt": ("ViT",),
+    "bias": ("ViT", "RN"),
+    "norm": ("ViT", "RN"),
+    "last_blocks": ("ViT", "RN"),
+}
+FITTING = [(kind, tower) for kind, towers in KINDS.items() for tower in towers]
+
+
+@torch.no_grad()
+def let_learn(part: nn.Module) -> None:
+    """Move every parameter away from where it starts."""
+    generator = torch.Generator().manual_seed(1)
+    for parameter in part.parameters():
+        parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
