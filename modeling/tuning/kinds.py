@@ -12,7 +12,7 @@ from modeling.tuning.visual_prompts import VisualPrompts
 NONE = "none"
 KINDS = {
     NONE: "the image tower stays frozen",
-    "lora": "low-rank changes of the matrices of all blocks",
+    "lora": "low-rank changes of the matrices of its attention and MLPs",
     "vpt": "tokens beside the patches",
     "bias": "its biases",
     "norm": "scales and shifts of its norms",
@@ -20,7 +20,6 @@ KINDS = {
 }
 # The options that each reads, spelled as below TRAINER.TUNE.
 OPTIONS = {"lora": ("RANK",), "vpt": ("TOKENS", "DEEP"), "last_blocks": ("BLOCKS",)}
-_OF_TRANSFORMERS = ("lora", "vpt")
 
 
 def tune_image_tower(
@@ -47,13 +46,12 @@ def tune_image_tower(
         All that is trained, and nothing else.
 
     Raises:
-        ValueError: the tower is a ResNet and the kind is for transformers, or an option is too
-            large for the tower.
+        ValueError: prompts for a ResNet, or an option that is too large for the tower.
     """
-    if kind in _OF_TRANSFORMERS and hasattr(visual, "attnpool"):
+    if kind == "vpt" and hasattr(visual, "attnpool"):
         raise ValueError(
-            f"TRAINER.TUNE.NAME {kind} is for vision transformers: a ResNet has no blocks of "
-            "attention and MLP. Use bias, norm or last_blocks."
+            "TRAINER.TUNE.NAME vpt is for vision transformers: a ResNet reads no tokens. "
+            "Use lora, bias, norm or last_blocks."
         )
     if kind == "lora":
         return add_lora(visual, rank, generator)

@@ -1,7 +1,8 @@
 """LoRA: low-rank changes of weight matrices (Hu et al., ICLR 2022, https://arxiv.org/abs/2106.09685).
 
-Every matrix W of a vision transformer's blocks becomes W + up @ down: those that make queries, keys
-and values, the one behind the heads, and both of the MLP.
+A matrix W becomes W + up @ down. In every block of a vision transformer these are the matrices that
+make queries, keys and values, the one behind the heads, and both of the MLP; in a ResNet, whose
+other weights are convolutions, those of its attention pool.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from torch.nn.utils import parametrize
 
 from modeling.tuning.module_tree import ModuleTree
 
-_PACKED = 3  # queries, keys and values share a tensor, and have a change of their own each
+_OF_A_BLOCK = (
+    ("attn", 3, "in_proj_weight"),  # of queries, keys and values, with a change each
+    ("attn.out_proj", 1, "weight"),
+    ("mlp.c_fc", 1, "weight"),
+    ("mlp.c_proj", 1, "weight"),
+)
 
 
 class LowRank(nn.Module):
@@ -41,10 +47,10 @@ class LowRank(nn.Module):
 
 
 def add_lora(visual: nn.Module, rank: int, generator: torch.Generator | None = None) -> ModuleTree:
-    """Let all matrices of a vision transformer's blocks be changed.
+    """Let the matrices of an image tower be changed.
 
     Args:
-        visual: the image tower, changed in place; its own weights stay frozen.
+        visual: the image tower of either kind, changed in place; its own weights stay frozen.
         rank: of each change.
         generator: source of the random halves, on the CPU.
 
@@ -52,26 +58,30 @@ def add_lora(visual: nn.Module, rank: int, generator: torch.Generator | None = N
         What is trained: a `LowRank` under the name of each weight.
 
     Raises:
-        ValueError: the rank is above the tower's width, where a change is no longer of low rank.
+        ValueError: the rank is above the sides of a matrix, where no change has more.
     """
-    width = visual.transformer.width
-    if rank > width:
-        raise ValueError(
-            f"TRAINER.TUNE.RANK must be at most the tower's width {width}, got {rank}."
-        )
+    matrices = _matrices(visual)
+    most = min(side for *_, owner, name in matrices for side in getattr(owner, name).shape)
+    if rank > most:
+        raise ValueError(f"TRAINER.TUNE.RANK must be at most {most} for this tower, got {rank}.")
     changes: dict[str, nn.Module] = {}
-    for index, block in enumerate(visual.transformer.resblocks):
-        for path, name, parts in (
-            ("attn", "in_proj_weight", _PACKED),
-            ("attn.out_proj", "weight", 1),
-            ("mlp.c_fc", "weight", 1),
-            ("mlp.c_proj", "weight", 1),
-        ):
-            owner = block.get_submodule(path)
-            change = LowRank(getattr(owner, name), rank, parts, generator)
-            parametrize.register_parametrization(owner, name, change)
-            changes[f"transformer.resblocks.{index}.{path}.{name}"] = change
+    for path, parts, owner, name in matrices:
+        changes[f"{path}.{name}"] = change = LowRank(getattr(owner, name), rank, parts, generator)
+        parametrize.register_parametrization(owner, name, change)
     return ModuleTree(changes)
+
+
+def _matrices(visual: nn.Module) -> list[tuple[str, int, nn.Module, str]]:
+    """Path of each matrix's module, parts of the matrix, the module, and its name there."""
+    if hasattr(visual, "attnpool"):
+        places = [(f"attnpool.{name}_proj", 1, "weight") for name in "qkvc"]
+    else:
+        places = [
+            (f"transformer.resblocks.{index}.{path}", parts, name)
+            for index in range(len(visual.transformer.resblocks))
+            for path, parts, name in _OF_A_BLOCK
+        ]
+    return [(path, parts, visual.get_submodule(path), name) for path, parts, name in places]
 
 
 def merge_lora(visual: nn.Module) -> None:

@@ -7,7 +7,7 @@ from torch import nn
 
 # The kinds of tuning, each with the towers that it is for.
 KINDS = {
-    "lora": ("ViT",),
+    "lora": ("ViT", "RN"),
     "vpt": ("ViT",),
     "bias": ("ViT", "RN"),
     "norm": ("ViT", "RN"),

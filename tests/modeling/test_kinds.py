@@ -36,7 +36,6 @@ def test_gradients_reach_what_is_tuned_and_nothing_else(kind, tower):
         assert (parameter.grad is not None) is (id(parameter) in ours), name
 
 
-@pytest.mark.parametrize("kind", ["lora", "vpt"])
-def test_a_resnet_is_refused_what_is_for_transformers(kind):
-    with pytest.raises(ValueError, match=f"{kind} is for vision transformers.*Use bias, norm"):
-        tuned(random_clip("RN").visual, kind)
+def test_a_resnet_is_refused_prompts():
+    with pytest.raises(ValueError, match="vpt is for vision transformers.*Use lora, bias, norm"):
+        tuned(random_clip("RN").visual, "vpt")

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from modeling.tuning.lora import LowRank, add_lora, merge_lora
-from tests.helpers.small_clip import random_clip
+from tests.helpers.small_clip import RESOLUTION, TOWERS, random_clip
 from tests.helpers.tuned_towers import let_learn
 
 
@@ -29,10 +29,11 @@ def test_a_change_is_a_narrow_layer_beside_the_wide_one(parts):
     assert torch.allclose(found, torch.cat(expected, dim=1), atol=1e-5)
 
 
-def test_merged_weights_give_the_same_features():
-    visual = random_clip().visual
+@pytest.mark.parametrize("tower", TOWERS)
+def test_merged_weights_give_the_same_features(tower):
+    visual = random_clip(tower).visual
     names = set(visual.state_dict())
-    images = torch.randn(3, 3, 32, 32)
+    images = torch.randn(3, 3, RESOLUTION[tower], RESOLUTION[tower])
     frozen = visual(images)
     let_learn(add_lora(visual, 3))
     expected = visual(images)
@@ -52,5 +53,5 @@ def test_starts_follow_the_generator():
 
 
 def test_a_rank_above_the_width_is_refused():
-    with pytest.raises(ValueError, match="RANK must be at most the tower's width 64, got 65"):
+    with pytest.raises(ValueError, match="RANK must be at most 64 for this tower, got 65"):
         add_lora(random_clip().visual, 65)
