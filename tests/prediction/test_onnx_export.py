@@ -27,6 +27,8 @@ EXPORTED = {
     "LinearProbe": ("LinearProbe", "ViT"),
     "FinetuneCLIP": ("FinetuneCLIP", "ViT"),
     "ZeroshotCLIP": ("ZeroshotCLIP", "ViT"),
+    "CoOp and LoRA": ("CoOp", "ViT", "TRAINER.TUNE.NAME", "lora"),
+    "CoOp and visual prompts": ("CoOp", "ViT", "TRAINER.TUNE.NAME", "vpt"),
 }
 needs_onnx = pytest.mark.skipif(
     bool(onnx_export.missing_packages()),

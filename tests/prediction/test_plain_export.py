@@ -43,6 +43,8 @@ EXPORTED = {
     "LMPT, softmax": ("LMPT", "ViT", "TEST.SCORE", "softmax", "TEST.THRESHOLD", "0.3"),
     "LinearProbe": ("LinearProbe", "ViT"),
     "FinetuneCLIP": ("FinetuneCLIP", "ViT"),
+    "CoOp and LoRA": ("CoOp", "ViT", "TRAINER.TUNE.NAME", "lora"),
+    "CoOp and norms of a ResNet": ("CoOp", "RN", "TRAINER.TUNE.NAME", "norm"),
     "TaIDPT without regions": ("TaIDPT", "ViT", "TRAINER.TAIDPT.REGION_WEIGHT", "0.0"),
     "tiny": ("ZeroshotCLIP", "ViT", "MODEL.BACKBONE.NAME", "tiny", "INPUT.SIZE", "(96, 96)"),
     "crop": ("ZeroshotCLIP", "ViT", "INPUT.RESIZE", "crop"),
@@ -59,6 +61,7 @@ REFUSED = {
         *("CoOp", "weighs the regions of an image.*--onnx"),
         *("TRAINER.COOP.REGION_WEIGHT", "0.5"),
     ),
+    "visual prompts": ("CoOp", "visual prompts.*--onnx", "TRAINER.TUNE.NAME", "vpt"),
 }
 
 # Runs the page's program on one file after another, and keeps what it prints and computes.
@@ -177,8 +180,9 @@ def test_thresholds_that_were_chosen_for_the_run_go_along(trained, tmp_path):
     torch.testing.assert_close(probabilities, found.sigmoid())
 
 
-def test_a_tuned_tower_goes_along_or_nothing_is_written(files, tmp_path):
-    run, file = files["FinetuneCLIP"]
+@pytest.mark.parametrize("name", ["FinetuneCLIP", "CoOp and LoRA"])
+def test_a_tuned_tower_goes_along_or_nothing_is_written(name, files, tmp_path):
+    run, file = files[name]
     with safe_open(file, "pt") as opened:
         assert opened.metadata()["backbone_tuned"] == "true"
     with pytest.raises(ValueError, match=r"has tuned the image tower.*without --no-image-tower"):

@@ -11,8 +11,9 @@ from loading.images import read_picture
 from prediction import load_run, zero_shot
 from tests.helpers.small_set import NAMES, arguments, write_set
 
-TRAINERS = {  # one of each kind: captions, regions, a tuned tower, nothing trained
+TRAINERS = {  # one of each kind: captions, regions, a tower tuned in part or whole, nothing trained
     "LMPT": (),
+    "CoOp": ("TRAINER.TUNE.NAME", "vpt"),
     "DualCoOp": (),
     "FinetuneCLIP": (),
     "ZeroshotCLIP": (),
