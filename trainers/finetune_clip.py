@@ -113,7 +113,7 @@ class FinetuneCLIP(LinearProbe):
     """Fine-tuned CLIP: a classifier and the image tower under it, trained together."""
 
     model_class = FinetuneModel
-    trains_image_encoder = True
+    tunes_image_encoder = True
 
     def param_groups(self, learner: nn.Module) -> list[dict[str, Any]]:
         """The classifier at OPTIM.LR, the image tower, which has learnt already, below it."""

@@ -45,8 +45,8 @@ class PromptTrainer(TrainerX):
         model_class: the method's maths.
         learner_name: the checkpoints' folder, as in CoOp.
         class_specific: whether what is learnt has a part for each class, which no other can use.
-        trains_image_encoder: whether the method itself trains the image tower.
-        tunes_image_encoder: whether any of it learns: images are encoded in every step.
+        tunes_image_encoder: of the class, whether the method trains the image tower; of a trainer,
+            whether any of it learns, also by TRAINER.TUNE. Images are then encoded in every step.
         data: lists, targets, captions and loaders.
         clip: the frozen towers.
         clip_digest: SHA-256 of CLIP's weights as they were loaded.
@@ -57,7 +57,7 @@ class PromptTrainer(TrainerX):
     model_class: type[PromptModel] = PromptModel
     learner_name = "prompt_learner"
     class_specific = False
-    trains_image_encoder = False
+    tunes_image_encoder = False
 
     def __init__(self, cfg: CfgNode) -> None:
         self.record = RunRecord(cfg.TEST.FINAL_MODEL)
@@ -83,7 +83,7 @@ class PromptTrainer(TrainerX):
     @classmethod
     def tunes(cls, cfg: CfgNode) -> bool:
         """Whether any of the image tower learns, as the method or TRAINER.TUNE has it."""
-        return cls.trains_image_encoder or tunes(cfg)
+        return cls.tunes_image_encoder or tunes(cfg)
 
     def param_groups(self, learner: nn.Module) -> list[dict[str, Any]] | None:
         """Groups for the optimiser, with rates of their own; None: all at OPTIM.LR."""
@@ -92,7 +92,7 @@ class PromptTrainer(TrainerX):
     def check_cfg(self, cfg: CfgNode) -> None:
         """Refuse values that would fail late or be ignored."""
         check_shared_options(cfg, type(self).__name__, self.tunes_image_encoder)
-        check_tuning(cfg, self.model_class, self.method_cfg.PREC, self.trains_image_encoder)
+        check_tuning(cfg, self.model_class, self.method_cfg.PREC, type(self).tunes_image_encoder)
 
     def build_data_loader(self) -> None:
         """Read and check the lists; loaders follow in `build_model`."""

@@ -138,7 +138,7 @@ def test_no_method_is_forgotten():
     recorded = {
         name
         for name, found in classes.items()
-        if issubclass(found, PromptTrainer) and not found.trains_image_encoder
+        if issubclass(found, PromptTrainer) and not found.tunes_image_encoder
     }
     assert recorded - {"PromptTrainer", "ZeroshotCLIP"} == checked
 
