@@ -18,7 +18,8 @@ __all__ = [
     "select_trainers",
 ]
 
-# What must agree for runs to be averaged over their seeds. "config" is the folder above seed<k>.
+# What must agree for runs to be averaged over their seeds. "config" is the folder above seed<k>, or
+# trial<k> of a sweep.
 RUN_KEYS = ("dataset", "backbone", "trainer", "config", "split", "score", "selection")
 
 Run = Mapping[str, Any]  # a results.json
@@ -80,9 +81,14 @@ def _load_result(file: Path) -> dict[str, Any]:
     missing = sorted(needed - set(result)) if isinstance(result, dict) else sorted(needed)
     if missing:
         raise ValueError(f"{file} is not a results file of this project: no {', '.join(missing)}")
-    folder = file.absolute().parent
-    config = folder.parent.name if re.fullmatch(r"seed\d+", folder.name) else None
-    return {**result, "config": config, "path": str(file)}
+    return {**result, "config": _config_name(file.absolute().parent), "path": str(file)}
+
+
+def _config_name(folder: Path) -> str | None:
+    """What the layout of the folders says of a run's settings."""
+    if re.fullmatch(r"trial\d+", folder.name):
+        return folder.name
+    return folder.parent.name if re.fullmatch(r"seed\d+", folder.name) else None
 
 
 def select_trainers(results: Sequence[Run], names: Sequence[str]) -> list[Run]:

@@ -40,6 +40,7 @@ def write_results(
     seconds: float | None = None,
     spent: Mapping[str, float] | None = None,
     origin: Mapping[str, Any] | None = None,
+    recipe: Mapping[str, Any] | None = None,
     extra_versions: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write results.json after an evaluation; whole or not at all.
@@ -61,6 +62,7 @@ def write_results(
         seconds: wall-clock time of the whole run, interruptions left out; None if unknown.
         spent: seconds of its parts, "caching" (decoding and encoding once) and "training".
         origin: of `evaluation.provenance.provenance`; its keys are written beside the others.
+        recipe: how the recipe was chosen, of `recipe_choice`; left out if empty.
         extra_versions: more libraries to name beside python, torch, torchvision, numpy and dassl.
 
     Returns:
@@ -99,6 +101,8 @@ def write_results(
             **(extra_versions or {}),
         },
     }
+    if recipe:
+        results["recipe"] = dict(recipe)
     if ranks and evaluator.chosen is not None:
         chosen = evaluator.chosen
         results["chosen_thresholds"] = {"origin": asdict(chosen.origin), **chosen.rule}

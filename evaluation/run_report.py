@@ -14,6 +14,7 @@ from yacs.config import CfgNode
 
 from evaluation.evaluator import MultiLabelLongTail
 from evaluation.provenance import provenance, utc_date
+from evaluation.recipe_choice import recipe_choice
 from evaluation.reports import ResultFiles, result_files
 from evaluation.result_writer import write_results
 from evaluation.saved_scores import save_scores
@@ -101,6 +102,7 @@ class RunReport:
             seconds=seconds,
             spent=seconds_spent,
             origin=self.origin | {"date": utc_date()},
+            recipe=recipe_choice(cfg),
         )
         print(f"Results written to {path}")
 

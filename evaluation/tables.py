@@ -48,7 +48,8 @@ def results_table(
     """Tabulate the metrics, in percent, and the minutes a run took; one row for each method.
 
     Runs that differ in nothing but their seed share a row: mean ± spread, or the bare value of a
-    single run. What all rows have in common stands above the table.
+    single run. What all rows have in common stands above the table; how recipes were chosen has a
+    column where a run says it.
 
     Args:
         results: from :func:`evaluation.reports.load_results`.
@@ -69,16 +70,18 @@ def results_table(
     rows = []
     for method, runs in methods.items():
         cells = [mean_cell([run["metrics"].get(key) for run in runs]) for key in columns.values()]
-        rows.append(([*method, str(len(runs))], cells, _minutes(runs)))
-    timed = any(minutes for _, _, minutes in rows)
-    right = ["minutes"] if timed else []
+        rows.append(([*method, str(len(runs))], cells, (_recipes(runs), _minutes(runs))))
+    # Of the last columns those that say something.
+    said = [any(texts) for texts in zip(*(last for _, _, last in rows), strict=True)]
+    right = list(compress(("recipe", "minutes"), said))
     if fmt == "csv":
+        rows = [(names, cells, tuple(compress(last, said))) for names, cells, last in rows]
         return _csv([*RUN_KEYS, "seeds"], columns, right, rows)
     shown = [key == "trainer" or d for key, d in zip(RUN_KEYS, _differing(methods), strict=True)]
     texts = column_texts([cells for _, cells, _ in rows], list(columns.values()), spread, best)
     table = [
-        [*compress(left, [*shown, True]), *row, *[minutes or "-"] * timed]
-        for (left, _, minutes), row in zip(rows, texts, strict=True)
+        [*compress(left, [*shown, True]), *row, *(text or "-" for text in compress(last, said))]
+        for (left, _, last), row in zip(rows, texts, strict=True)
     ]
     headers = [*compress(RUN_KEYS, shown), "seeds", *columns, *right]
     common = compress(zip(RUN_KEYS, next(iter(methods)), strict=True), [not s for s in shown])
@@ -118,7 +121,7 @@ def class_table(
         left = [row["name"], *("-" if row[k] is None else str(row[k]) for k in _CLASS_FACTS)]
         of_class = [[run["per_class"][place]["AP"] for run in runs] for runs in methods.values()]
         cells = [mean_cell(values) for values in of_class]
-        rows.append((left, cells, ""))
+        rows.append((left, cells, ()))
     left = ["class", "group", "train"]
     if fmt == "csv":
         return _csv(left, labels, [], rows)
@@ -228,6 +231,13 @@ def spread_caption(text: str, spread: str) -> str:
     return f"{text}{'; ' * bool(text)}percent, mean ± {SPREADS[spread]} over seeds"
 
 
+def _recipes(runs: Sequence[Run]) -> str:
+    """How the runs' recipes were chosen, as "val, 24 trials"; empty if none says it."""
+    said = [run["recipe"] for run in runs if run.get("recipe")]
+    texts = [f"{recipe['chosen_on']}, {recipe['trials']} trials" for recipe in said]
+    return "; ".join(dict.fromkeys(texts))
+
+
 def _minutes(runs: Sequence[Run]) -> str:
     """Mean wall-clock minutes of the runs that were timed; empty if none was."""
     seconds = [run["seconds"] for run in runs if run.get("seconds")]
@@ -238,7 +248,7 @@ def _csv(left: Sequence[str], columns: Sequence[str], right: Sequence[str], rows
     """A number in each cell: means, and both spreads, in columns of their own."""
     means = [header for name in columns for header in (name, *(f"{name}_{s}" for s in SPREADS))]
     table = (
-        [*names, *(number for cell in cells for number in cell), *([minutes] if right else [])]
-        for names, cells, minutes in rows
+        [*names, *(number for cell in cells for number in cell), *last]
+        for names, cells, last in rows
     )
     return csv_text([*left, *means, *right], table)

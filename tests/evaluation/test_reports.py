@@ -122,6 +122,7 @@ def test_load_files_and_folders(tmp_path, evaluator):
     for seed in (2, 1):
         write(tmp_path / f"out/LMPT/seed{seed}/results.json", evaluator, seed=seed)
     write(tmp_path / "single.json", evaluator, seed=7)
+    write(tmp_path / "sweep/trial3/results.json", evaluator)
     (tmp_path / "out/LMPT/other.json").write_text("not ours")
 
     results = load_results([tmp_path / "out", str(tmp_path / "single.json"), tmp_path / "out/LMPT"])
@@ -130,6 +131,7 @@ def test_load_files_and_folders(tmp_path, evaluator):
     assert results[0]["path"] == str(tmp_path / "out/LMPT/seed1/results.json")
     assert [r["config"] for r in results] == ["LMPT", "LMPT", None]  # the folder above seed<k>
     assert [r["seed"] for r in load_results(tmp_path / "out/LMPT/seed2")] == [2]
+    assert load_results(tmp_path / "sweep")[0]["config"] == "trial3"
 
 
 @pytest.mark.parametrize("content", [b'{"trainer": ', b"", b"\xff\xfe\xfa"])

@@ -50,6 +50,20 @@ def test_rows_are_means_and_deviations_over_seeds():
     assert coop.split() == "CoOp 1 70.12 60.12 - 75.12".split()
 
 
+def test_how_recipes_were_chosen_has_a_column_where_a_run_says_it():
+    chosen = {"chosen_on": "val", "trials": 24}
+    runs = [make_result(recipe=chosen), make_result("CoOp", seconds=90)]
+    header, _, lmpt, coop = results_table(runs).splitlines()[2:]
+    assert header.split()[-2:] == ["recipe", "minutes"]
+    assert lmpt.split()[-4:] == ["val,", "24", "trials", "-"] and coop.split()[-2:] == ["-", "1.50"]
+    rows = list(csv.DictReader(io.StringIO(results_table(runs, "csv"))))
+    assert [(row["recipe"], row["minutes"]) for row in rows] == [
+        ("val, 24 trials", ""),
+        ("", "1.50"),
+    ]
+    assert "recipe" not in results_table(THREE)
+
+
 def test_intervals_on_request():
     table = results_table(THREE, spread="ci95")
     assert "mean ± half the 95% confidence interval over seeds" in table
