@@ -177,13 +177,15 @@ def settle_names(cfg: CfgNode) -> None:
 
 
 def settle_needs(cfg: CfgNode, eval_only: bool) -> None:
-    """Ask for no training picture, caption or starting point that nobody will look at."""
+    """Ask for no picture, caption or starting point that nobody will look at."""
     method = TRAINER_REGISTRY.get(cfg.TRAINER.NAME) if cfg.TRAINER.NAME else None
     ours = method is not None and issubclass(method, PromptTrainer)
     if eval_only and ours:
         cfg.DATASET.TEXT_AS_IMAGE, cfg.MODEL.INIT_WEIGHTS, cfg.RESUME = False, "", ""
     needless = ours and (eval_only or not method.model_class.trains)
     cfg.DATASET.TRAIN_PICTURES = not (needless or cfg.DATASET.TEXT_AS_IMAGE)
+    validates = cfg.TEST.SPLIT == "val" and cfg.TEST.FINAL_MODEL != "best_test"
+    cfg.DATASET.TEST_PICTURES = not (ours and validates)
 
 
 def registered(key: str, name: str, registry: Registry, broken: Sequence[BrokenModule]) -> str:

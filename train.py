@@ -85,7 +85,7 @@ def _run(trainer: TrainerBase, args: argparse.Namespace, started: float) -> None
     if not isinstance(trainer, PromptTrainer):  # which has a report of its own
         report = RunReport(cfg, trainer.evaluator, trainer.dm.dataset)
     if args.check:
-        _check_pictures(trainer.dm.dataset, cfg.DATALOADER.NUM_WORKERS)
+        _check_pictures(trainer.dm.dataset, cfg)
     if args.eval_only:
         write_text(Path(cfg.OUTPUT_DIR, "config_eval.yaml"), cfg.dump())
         trainer.test()
@@ -138,9 +138,10 @@ def check_evaluator(trainer: TrainerBase) -> None:
         raise ValueError(f"{dataset} has label vectors; add: TEST.EVALUATOR MultiLabelLongTail")
 
 
-def _check_pictures(dataset: DatasetBase, workers: int) -> None:
-    items = [*dataset.train_x, *(dataset.val or []), *dataset.test]
-    problems = check_pictures([item.impath for item in items], max(workers, 1))
+def _check_pictures(dataset: DatasetBase, cfg: CfgNode) -> None:
+    items = [*dataset.train_x, *(dataset.val or [])]
+    items += dataset.test if cfg.DATASET.TEST_PICTURES else []
+    problems = check_pictures([item.impath for item in items], max(cfg.DATALOADER.NUM_WORKERS, 1))
     if problems:
         shown = "\n".join(f"  {problem}" for problem in problems)
         print(f"{len(problems)} of {len(items)} pictures cannot be used:\n{shown}")

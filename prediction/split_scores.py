@@ -69,7 +69,10 @@ def _saved_scores(model: TrainedModel, split: str) -> tuple[SavedScores, str] | 
 
 
 def _computed_scores(model: TrainedModel, split: str) -> SavedScores:
-    data = TrainingData(model.cfg, max(model.cfg.SEED, 0))
+    cfg = model.cfg.clone()
+    cfg.defrost()
+    cfg.DATASET.TEST_PICTURES = split == "test"
+    data = TrainingData(cfg, max(cfg.SEED, 0))
     if split == "val" and not data.dataset.val:
         raise ValueError(
             f"The run's {model.cfg.DATASET.NAME} has no validation images: train with some held "

@@ -31,6 +31,8 @@ def extend_cfg(cfg: CfgNode) -> None:
     # Whether anybody looks at the training pictures; else they and their captions may be absent.
     # train.py sets it, for evaluations, zero-shot CLIP and TEXT_AS_IMAGE.
     cfg.DATASET.TRAIN_PICTURES = True
+    # Likewise of the test pictures. train.py sets it, for runs that end on validation images.
+    cfg.DATASET.TEST_PICTURES = True
     cfg.DATASET.CLASSNAMES = "clean"  # clean ("dining table") | raw, as in the label file
     cfg.DATASET.CAPTIONS = ""  # captions, text or json, under the data set's folder; "": its own
     cfg.DATASET.CAPTIONS_PREFIX = ""  # folder put before the paths in them, e.g. "train2017"
@@ -168,7 +170,9 @@ class LongTailDataset(DatasetBase):
         splits = Splits(self.layout, self.dataset_dir, len(raw_names))
         self._check_class_freq(raw_names, splits.listed["train"])
         skip = settings.MISSING == "skip"
-        splits.drop_absent(type(self).__name__, skip, settings.TRAIN_PICTURES)
+        needed = {"train": settings.TRAIN_PICTURES, "test": settings.TEST_PICTURES}
+        unread = [split for split, pictures in needed.items() if not pictures]
+        splits.drop_absent(type(self).__name__, skip, unread)
         if settings.VAL_FRACTION > 0:
             splits.hold_out(settings.VAL_FRACTION, seed)
         if settings.NUM_SHOTS > 0:

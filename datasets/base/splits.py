@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -56,17 +56,16 @@ class Splits:
         """Targets of the used images by split, float32 [N, C]: 1 present, 0 absent."""
         return {split: multi_hot(rows, self.num_classes) for split, rows in self.used.items()}
 
-    def drop_absent(self, dataset: str, skip: bool, train: bool) -> None:
+    def drop_absent(self, dataset: str, skip: bool, unread: Collection[str] = ()) -> None:
         """Leave out the images whose pictures are absent.
 
-        Where nobody looks at the training pictures (`train` False) all of them may be absent, or
-        with `skip` all or none: those that are there then decide about the classes' counts, as in
-        training.
+        Where nobody looks at a split's pictures all of them may be absent, or with `skip` all or
+        none: those that are there then decide, as they do where somebody looks.
 
         Args:
             dataset: name of the data set, for the message.
             skip: whether pictures may be absent.
-            train: whether anybody looks at the training pictures.
+            unread: splits whose pictures nobody looks at.
 
         Raises:
             FileNotFoundError: pictures are absent and may not be, or a split has none left.
@@ -74,7 +73,7 @@ class Splits:
         absent, counts = [], []
         for split, rows in self.used.items():
             there = [entry for entry in rows if os.path.isfile(self.path(entry.path))]
-            if split == "train" and not train and not (skip and there):
+            if split in unread and not (skip and there):
                 there = list(rows)
             kept = set(there)
             absent += [entry.path for entry in rows if entry not in kept]

@@ -44,13 +44,13 @@ def test_lists_that_are_there_are_read_in_order(folder):
 
 
 @pytest.mark.parametrize(
-    ("skip", "train", "left"),
-    [(True, True, 11), (True, False, 11), (False, False, 12)],
+    ("skip", "unread", "left"),
+    [(True, (), 11), (True, ["train"], 11), (False, ["train", "test"], 12)],
 )
-def test_absent_pictures_are_left_out_or_not_looked_for(folder, skip, train, left):
+def test_absent_pictures_are_left_out_or_not_looked_for(folder, skip, unread, left):
     (folder / "t4.jpg").unlink()
     found = splits(folder)
-    found.drop_absent("Mine", skip, train)
+    found.drop_absent("Mine", skip, unread)
     assert len(found.used["train"]) == left and found.missing == {"train": 12 - left, "test": 0}
     assert ("t4.jpg" in names(found.used["train"])) == (left == 12)
     assert len(found.listed["train"]) == 12
@@ -64,7 +64,7 @@ def test_absent_pictures_are_an_error_that_names_them(folder, absent, skip, advi
     for name in absent:
         (folder / name).unlink()
     with pytest.raises(FileNotFoundError, match=advice) as refused:
-        splits(folder).drop_absent("Mine", skip, train=True)
+        splits(folder).drop_absent("Mine", skip)
     assert str(folder / absent[0]) in str(refused.value)
 
 

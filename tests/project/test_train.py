@@ -163,6 +163,31 @@ def test_broken_pictures_are_named_before_training_on_request(root, tmp_path, ca
     assert "train3.png" in log and "test1.png" in log and "epoch [1" not in log
 
 
+@pytest.mark.parametrize("trainer", ["CoOp", "FinetuneCLIP", "ZeroshotCLIP"])
+def test_runs_that_end_on_validation_images_do_without_test_pictures(trainer, root, tmp_path):
+    for path in (root / "mine" / "pictures").glob("test*"):
+        path.unlink()
+    words = ("TEST.SPLIT", "val", "DATASET.VAL_FRACTION", "0.3", "OPTIM.MAX_EPOCH", "1")
+    words += ("TEST.SAVE_SCORES", "True", "TEST.EVAL_FREQ", "1", "--check")
+    train.main(arguments(root, trainer, tmp_path / "out", *words))
+    assert results(tmp_path / "out")["split"] == "val"
+    log = (tmp_path / "out" / "log.txt").read_text()
+    assert "All 21 pictures can be decoded" in log and "*test*" not in log
+    with pytest.raises(FileNotFoundError, match="9 of 9 test pictures"):
+        train.main(
+            arguments(root, trainer, tmp_path / "best", *words, "TEST.FINAL_MODEL", "best_test")
+        )
+
+
+def test_results_say_how_the_recipe_was_chosen_if_it_does(root, tmp_path):
+    train.main(arguments(root, "ZeroshotCLIP", tmp_path / "plain"))
+    assert "recipe" not in results(tmp_path / "plain")
+    words = ("RECIPE.CHOSEN_ON", "val", "RECIPE.TRIALS", "24", "RECIPE.MAP", "61.5")
+    train.main(arguments(root, "ZeroshotCLIP", tmp_path / "chosen", *words))
+    recipe = results(tmp_path / "chosen")["recipe"]
+    assert (recipe["chosen_on"], recipe["trials"], recipe["mAP"]) == ("val", 24, 61.5)
+
+
 def test_scores_of_the_test_images_are_kept_unless_refused(root, tmp_path):
     import numpy as np
 

@@ -94,7 +94,7 @@ class TrainingData:
         train_loader: batches of the sampler's epoch, as are the others; None before
             `build_loaders`.
         val_loader: none without validation images.
-        test_loader: the test images.
+        test_loader: the test images; None without DATASET.TEST_PICTURES.
         plain_train_loader: the training images, each once, without augmentation.
     """
 
@@ -164,7 +164,8 @@ class TrainingData:
             self.train_loader = loaders.augmented(dataset.train_x, self._training, sampler)
         if dataset.val:
             self.val_loader = loaders.evaluation(dataset.val, self._fixed, "val")
-        self.test_loader = loaders.evaluation(dataset.test, self._fixed, "test")
+        if cfg.DATASET.TEST_PICTURES:
+            self.test_loader = loaders.evaluation(dataset.test, self._fixed, "test")
         self.plain_train_loader = loaders.evaluation(dataset.train_x, self._fixed, "plain training")
 
     def fill_cache(self) -> None:
