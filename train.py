@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from compat.bootstrap import ensure_dassl
@@ -33,8 +33,16 @@ from trainers.base.run_config import refuse_other_experiment, resolve_seed
 from trainers.base.run_log import header, logging_to
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run one experiment."""
+def main(
+    argv: Sequence[str] | None = None, watch: Callable[[int, str, float], None] | None = None
+) -> None:
+    """Run one experiment.
+
+    Args:
+        argv: the command line; default: that of the process.
+        watch: told the epochs done, the split and its metric after every evaluation between
+            epochs of a method of ours.
+    """
     parser = build_parser()
     args = parser.parse_intermixed_args(argv)
     check_flags(args)
@@ -60,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             except MISTAKES:
                 log.unlink()  # a try that never began; the next one's log is to be log.txt
                 raise
+            if watch and isinstance(trainer, PromptTrainer):
+                _watch_evaluations(trainer, watch)
             _run(trainer, args, started)
 
 
@@ -93,6 +103,18 @@ def _run(trainer: TrainerBase, args: argparse.Namespace, started: float) -> None
         _train(trainer)
     if report:
         _report_foreign(trainer, report, args, time.perf_counter() - started)
+
+
+def _watch_evaluations(trainer: PromptTrainer, watch: Callable[[int, str, float], None]) -> None:
+    test = trainer.test
+
+    def watched(split: str | None = None) -> float:
+        metric = test(split)
+        if split is not None:  # the final evaluation names none
+            watch(trainer.epoch + 1, split, metric)
+        return metric
+
+    trainer.test = watched
 
 
 def _report_foreign(

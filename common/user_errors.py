@@ -22,7 +22,7 @@ _TRACEBACK = "LMPT_TRACEBACK"
 _OURS = {
     *("__main__", "command_line", "common", "compat", "configuration", "dassl", "datasets"),
     *("evaluation", "loading", "losses", "modeling", "prediction", "reporting", "scripts"),
-    *("tests", "train", "trainers"),
+    *("sweeping", "tests", "train", "trainers"),
 }
 
 

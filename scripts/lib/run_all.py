@@ -11,25 +11,18 @@ environment: JOBS     runs at a time (1); above 1 the output of each goes to FOL
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 import os
 import shlex
 import sys
 import threading
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 ROOT = Path(os.path.abspath(__file__)).parents[2]
 sys.path.insert(0, str(ROOT))
 
-_SECONDS_TO_END = 10
-_INTERRUPTED = 130  # exit status of a run that Ctrl-C has ended
-
-Words = Sequence[str]
+from sweeping.workers import INTERRUPTED, Words, Worker
 
 
 def main() -> int:
@@ -51,16 +44,15 @@ def main() -> int:
 def run_all(runs: Sequence[Words], jobs: int) -> list[bool]:
     """Run command lines of train.py, `jobs` at a time; tells of each whether it has succeeded."""
     os.chdir(ROOT)
-    context = multiprocessing.get_context("spawn")
     quiet = int(os.environ.get("JOBS") or 1) > 1
     interrupted = threading.Event()
-    workers = [Worker(context, quiet, interrupted) for _ in range(jobs)]
+    workers = [Worker(interrupted) for _ in range(jobs)]
     free = list(workers)
 
     def run(words: Words) -> bool:
         worker = free.pop()
         try:
-            return worker.run(words)
+            return not interrupted.is_set() and _run(worker, words, quiet)
         finally:
             free.append(worker)
 
@@ -69,114 +61,23 @@ def run_all(runs: Sequence[Words], jobs: int) -> list[bool]:
             return list(pool.map(run, runs))
         except KeyboardInterrupt:
             interrupted.set()
-            raise SystemExit(_INTERRUPTED) from None
+            raise SystemExit(INTERRUPTED) from None
         finally:
             for worker in workers:
                 worker.stop()
 
 
-class Worker:
-    """A process that runs one command line after the other; a dead one is replaced.
-
-    Args:
-        context: makes the process.
-        quiet: whether a run's output goes to its console.txt.
-        interrupted: set when nothing more is to be run.
-    """
-
-    def __init__(
-        self,
-        context: multiprocessing.context.BaseContext,
-        quiet: bool,
-        interrupted: threading.Event,
-    ) -> None:
-        self._context, self._quiet, self._interrupted = context, quiet, interrupted
-        self._process: multiprocessing.process.BaseProcess | None = None
-
-    def run(self, words: Words) -> bool:
-        """Run a command line in the process; returns whether it has succeeded."""
-        if self._interrupted.is_set():
-            return False
-        title, console = _title(words), _folder(words) / "console.txt"
-        print(f"== {title}{f': {console}' if self._quiet else ''}", flush=True)
-        if self._process is None or not self._process.is_alive():
-            self._connection, other = self._context.Pipe()
-            self._process = self._context.Process(target=_serve, args=(other,), daemon=True)
-            self._process.start()
-            other.close()
-        self._connection.send((list(words), str(console) if self._quiet else ""))
-        try:
-            status = self._connection.recv()
-        except EOFError:  # the process died
-            self._process.join()
-            status = self._process.exitcode
-        if status == _INTERRUPTED:
-            self._interrupted.set()
-            return False
-        if self._quiet and status == 0:
-            print(f"== {title}: done", flush=True)
-        elif status != 0:
-            tail = console.read_text(errors="replace").splitlines()[-3:] if self._quiet else []
-            print("\n".join([*tail, f"== {title}: failed ({status})"]), file=sys.stderr, flush=True)
-        return status == 0
-
-    def stop(self) -> None:
-        """Let the process end, or end it if it is busy."""
-        if self._process is None:
-            return
-        self._connection.close()
-        self._process.join(0 if self._interrupted.is_set() else _SECONDS_TO_END)
-        self._process.terminate()
-        self._process.join()
-
-
-def _serve(connection: Connection) -> None:
-    """Run command lines as they come, each as `python train.py` would, until there are no more."""
-    status = 0
-    with contextlib.suppress(EOFError, KeyboardInterrupt):
-        while status != _INTERRUPTED:
-            words, console = connection.recv()
-            with _output_to(console):
-                status = _run(words)
-            connection.send(status)
-
-
-def _run(words: Words) -> int:
-    """Exit status of a command line of train.py."""
-    import train  # slow, and once for all runs
-    from common.user_errors import run_command
-
-    sys.argv = ["train.py", *words]
-    try:
-        run_command(lambda: train.main(words))
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    except Exception:
-        traceback.print_exc()
-        return 1
-
-
-@contextlib.contextmanager
-def _output_to(path: str) -> Iterator[None]:
-    """Send standard output and error to a file, those of libraries too; empty leaves them."""
-    if not path:
-        yield
-        return
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    kept = [os.dup(1), os.dup(2)]
-    with open(path, "wb") as file:
-        for number in (1, 2):
-            os.dup2(file.fileno(), number)
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for number, old in zip((1, 2), kept, strict=True):
-                os.dup2(old, number)
-                os.close(old)
+def _run(worker: Worker, words: Words, quiet: bool) -> bool:
+    """Run one command line, and say so; returns whether it has succeeded."""
+    title, console = _title(words), _folder(words) / "console.txt"
+    print(f"== {title}{f': {console}' if quiet else ''}", flush=True)
+    status = worker.run(words, console if quiet else None)
+    if quiet and status == 0:
+        print(f"== {title}: done", flush=True)
+    elif status not in (0, INTERRUPTED):
+        tail = console.read_text(errors="replace").splitlines()[-3:] if quiet else []
+        print("\n".join([*tail, f"== {title}: failed ({status})"]), file=sys.stderr, flush=True)
+    return status == 0
 
 
 def _folder(words: Words) -> Path:

@@ -29,10 +29,15 @@ MAY_IMPORT = {  # beside the standard library and packages that are not listed a
         *("common", "compat", "dassl", "datasets", "evaluation", "loading", "modeling"),
         *("prediction", "reporting"),
     },
+    "sweeping": {
+        *("command_line", "common", "compat", "configuration", "dassl", "datasets", "evaluation"),
+        *("sweeping", "train", "trainers"),
+    },
     "compat": {"common", "compat", "dassl"},
 }
 HEAVY = {
-    *("gradio", "matplotlib", "nltk", "onnx", "onnxruntime", "pandas", "sklearn", "transformers")
+    *("gradio", "matplotlib", "nltk", "onnx", "onnxruntime", "optuna", "pandas", "sklearn"),
+    "transformers",
 }
 
 

@@ -1,0 +1,142 @@
+"""Processes that run command lines of train.py, one after the other.
+
+PyTorch is imported once in each. A run that takes its process with it costs no other: the process
+is replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+INTERRUPTED = 130  # exit status of a run that Ctrl-C has ended
+STOPPED = 3  # of one that its watcher has ended
+
+_SECONDS_TO_END = 10
+
+Words = Sequence[str]
+Watch = Callable[[int, str, float], bool]  # epochs done, split, metric: whether to go on
+
+
+class Worker:
+    """A process that runs one command line after the other; a dead one is replaced.
+
+    It ends with the process that made it, however that ends.
+
+    Args:
+        interrupted: set when nothing more is to be run.
+    """
+
+    def __init__(self, interrupted: threading.Event) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._interrupted = interrupted
+        self._process: multiprocessing.process.BaseProcess | None = None
+
+    def run(self, words: Words, console: Path | None = None, watch: Watch | None = None) -> int:
+        """Run a command line in the process.
+
+        Args:
+            words: those after `train.py`.
+            console: file for its output; None: where ours goes.
+            watch: asked after every evaluation between epochs; False ends the run as `STOPPED`.
+
+        Returns:
+            The exit status, that of the process if it died; `INTERRUPTED` if nothing more is to be
+            run.
+        """
+        if self._interrupted.is_set():
+            return INTERRUPTED
+        if self._process is None or not self._process.is_alive():
+            self._connection, other = self._context.Pipe()
+            self._process = self._context.Process(target=_serve, args=(other,), daemon=True)
+            self._process.start()
+            other.close()
+        self._connection.send((list(words), str(console or ""), watch is not None))
+        try:
+            while not isinstance(answer := self._connection.recv(), int):
+                self._connection.send(watch(*answer))
+            status = answer
+        except EOFError:  # the process died
+            self._process.join()
+            status = self._process.exitcode
+        if status == INTERRUPTED:
+            self._interrupted.set()
+        return status
+
+    def stop(self) -> None:
+        """Let the process end, or end it if it is busy."""
+        if self._process is None:
+            return
+        self._connection.close()
+        self._process.join(0 if self._interrupted.is_set() else _SECONDS_TO_END)
+        self._process.terminate()
+        self._process.join()
+
+
+def _serve(connection: Connection) -> None:
+    """Run command lines as they come, each as `python train.py` would, until there are no more."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    status = 0
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        while status != INTERRUPTED:
+            words, console, watched = connection.recv()
+            with _output_to(console):
+                status = _run(words, connection if watched else None)
+            connection.send(status)
+
+
+def _end_with_parent() -> None:
+    """A run that nobody waits for would hold its folder against whoever goes on with it."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _run(words: Words, connection: Connection | None) -> int:
+    """Exit status of a command line of train.py."""
+    import train  # slow, and once for all runs
+    from common.user_errors import run_command
+
+    def watch(epochs: int, split: str, metric: float) -> None:
+        connection.send((epochs, split, metric))
+        if not connection.recv():
+            sys.exit(STOPPED)
+
+    sys.argv = ["train.py", *words]
+    watched = {"watch": watch} if connection else {}
+    try:
+        run_command(lambda: train.main(words, **watched))
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+@contextlib.contextmanager
+def _output_to(path: str) -> Iterator[None]:
+    """Send standard output and error to a file, those of libraries too; empty leaves them."""
+    if not path:
+        yield
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    kept = [os.dup(1), os.dup(2)]
+    with open(path, "wb") as file:
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, old in zip((1, 2), kept, strict=True):
+                os.dup2(old, number)
+                os.close(old)
