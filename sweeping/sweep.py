@@ -1,0 +1,228 @@
+"""A sweep: all trials of all methods, then the choices, then these on the test images."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from filelock import FileLock
+from tqdm import tqdm
+
+from evaluation.reports import load_results
+from sweeping.chosen import chosen_file, chosen_trial, refuse_late_trials, write_chosen
+from sweeping.plan import Method, Plan
+from sweeping.recipe_files import keep_text, recipe_text
+from sweeping.trial_table import write_trials
+from sweeping.trials import Claim, MethodTrials, open_storage, try_lock
+from sweeping.workers import INTERRUPTED, STOPPED, Worker
+
+_POLL = 1.0  # seconds between looks at what other processes run
+_RESULTS, _CONSOLE = "results.json", "console.txt"
+_LONGEST = 300  # characters of an error in the table
+
+Job = Callable[[Worker], None]
+
+
+class Sweep:
+    """Runs what is left of a sweep.
+
+    Args:
+        plan: what is compared.
+        storage: of the trials, see `open_storage`; empty: a journal in the sweep's folder.
+
+    Raises:
+        ValueError: a search space or an earlier part of the sweep does not fit the plan.
+        FileNotFoundError: a search space, or the data, are absent.
+        ImportError: Optuna is missing.
+    """
+
+    def __init__(self, plan: Plan, storage: str = "") -> None:
+        self.plan = plan
+        opened = open_storage(storage or str(plan.folder / "trials.journal"))
+        methods = [plan.method(trainer) for trainer in plan.trainers]
+        for method in methods:
+            refuse_late_trials(plan, method)
+        self.trials = [MethodTrials(plan, method, opened) for method in methods]
+        self._interrupted = threading.Event()
+        self._writing = threading.Lock()
+        self._failed: dict[Path, str] = {}  # runs on the test images
+
+    @property
+    def table(self) -> Path:
+        """Of all trials."""
+        return self.plan.folder / "trials.csv"
+
+    def run(self, jobs: int = 1) -> list[str]:
+        """Run it to its end.
+
+        Args:
+            jobs: runs at a time.
+
+        Returns:
+            What went wrong, beside trials that failed.
+
+        Raises:
+            KeyboardInterrupt: what has ended is kept; the same sweep goes on from there.
+        """
+        workers = [Worker(self._interrupted) for _ in range(jobs)]
+        try:
+            total = self.plan.trials * len(self.trials)
+            self._work(workers, "Trials", total, self._ended, self._take_trial)
+            # Of all methods, before the first look at the test images.
+            problems = [text for trials in self.trials if (text := self._choose(trials))]
+            self._write_table()
+            self._work(workers, "Test", len(self._finals()), self._tested, self._take_final)
+        finally:
+            for worker in workers:
+                worker.stop()
+        return [*problems, *(f"{folder}: {text}" for folder, text in self._failed.items())]
+
+    def results(self) -> list[Path]:
+        """Results of the chosen settings on the test images."""
+        found = [folder / _RESULTS for _, folder, _ in self._finals()]
+        return [path for path in found if path.is_file()]
+
+    def _work(
+        self,
+        workers: list[Worker],
+        title: str,
+        total: int,
+        ended: Callable[[], int],
+        take: Callable[[], Job | None],
+    ) -> None:
+        """Let workers take jobs until all have ended, by whomever they are run."""
+        bar = tqdm(total=total, initial=ended(), desc=title, unit="run")
+
+        def loop(worker: Worker) -> None:
+            while not self._interrupted.is_set() and ended() < total:
+                if job := take():
+                    job(worker)
+                else:
+                    time.sleep(_POLL)
+                with self._writing:
+                    bar.update(ended() - bar.n)
+
+        with bar, ThreadPoolExecutor(len(workers)) as pool:
+            try:
+                for future in [pool.submit(loop, worker) for worker in workers]:
+                    future.result()
+                if self._interrupted.is_set():
+                    raise KeyboardInterrupt
+            except BaseException:
+                self._interrupted.set()
+                for worker in workers:
+                    worker.stop()
+                raise
+
+    def _ended(self) -> int:
+        return sum(len(trials.outcomes()) for trials in self.trials)
+
+    def _take_trial(self) -> Job | None:
+        for trials in self.trials:
+            if claim := trials.claim():
+                return partial(self._run_trial, trials, claim)
+        return None
+
+    def _run_trial(self, trials: MethodTrials, claim: Claim, worker: Worker) -> None:
+        plan, method, folder = self.plan, trials.method, claim.folder
+        epochs = int(claim.setting.get("OPTIM.MAX_EPOCH", method.epochs))
+        recipe = folder / "recipe.yaml"
+        about = f"{method.trainer}: trial {claim.number} of a sweep."
+        keep_text(recipe, recipe_text(method.recipe, claim.setting, about))
+
+        def watch(done: int, split: str, metric: float) -> bool:
+            claim.trial.report(metric, step=round(100 * done / epochs))
+            return not claim.trial.should_prune()
+
+        words = plan.trial_words(method.trainer, folder, recipe, epochs)
+        watched = watch if plan.pruner != "none" else None
+        status, error = self._run(worker, folder, words, watched)
+        if self._interrupted.is_set():
+            claim.lock.release()
+            return
+        value = None if error or status == STOPPED else _mean_ap(folder / _RESULTS)
+        if status == STOPPED:
+            trials.prune(claim)
+        elif value is None:
+            trials.fail(claim, error or "its mAP is not defined")
+        else:
+            trials.finish(claim, value)
+        self._write_table()
+
+    def _run(
+        self, worker: Worker, folder: Path, words: list[str], watch: Callable | None = None
+    ) -> tuple[int, str]:
+        """Status of a run, and the reason if it failed; one that has finished is not run again."""
+        if (folder / _RESULTS).is_file():
+            return 0, ""
+        status = worker.run(words, folder / _CONSOLE, watch)
+        if status in (0, STOPPED, INTERRUPTED):
+            return status, ""
+        return status, _last_words(folder / _CONSOLE) or f"its process ended with {status}"
+
+    def _choose(self, trials: MethodTrials) -> str:
+        """Choose a method's setting; returns what prevents it."""
+        best = trials.best()
+        if best is None:
+            return f"{trials.method.trainer}: no trial has finished, see {self.table}"
+        write_chosen(self.plan, trials.method, best)
+        return ""
+
+    def _write_table(self) -> None:
+        with self._writing, FileLock(self.plan.folder / ".table.lock"):
+            outcomes = {trials.method.trainer: trials.outcomes() for trials in self.trials}
+            chosen = {trials.method.trainer: chosen_trial(trials.method) for trials in self.trials}
+            write_trials(self.table, outcomes, chosen)
+
+    def _finals(self) -> list[tuple[Method, Path, int]]:
+        """Method, folder and seed of the runs on the test images."""
+        methods = [trials.method for trials in self.trials]
+        return [
+            (method, method.folder / "chosen" / f"seed{seed}", seed)
+            for method in methods
+            if chosen_file(method).is_file()
+            for seed in method.seeds
+        ]
+
+    def _tested(self) -> int:
+        return len(self.results()) + len(self._failed)
+
+    def _take_final(self) -> Job | None:
+        for method, folder, seed in self._finals():
+            if folder in self._failed or (folder / _RESULTS).is_file():
+                continue
+            if lock := try_lock(folder):
+                return partial(self._run_final, method, folder, seed, lock)
+        return None
+
+    def _run_final(
+        self, method: Method, folder: Path, seed: int, lock: FileLock, worker: Worker
+    ) -> None:
+        words = self.plan.final_words(method.trainer, folder, chosen_file(method), seed)
+        _, error = self._run(worker, folder, words)
+        if error and not self._interrupted.is_set():
+            self._failed[folder] = error
+        lock.release()
+
+
+def _mean_ap(path: Path) -> float | None:
+    (result,) = load_results(path)
+    return result["metrics"].get("mAP")
+
+
+def _last_words(console: Path) -> str:
+    """The last line that a run has printed."""
+    lines = console.read_text(errors="replace").splitlines() if console.is_file() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:_LONGEST]
+
+
+def told(problems: list[str]) -> int:
+    """Print what went wrong on stderr; returns an exit status."""
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return int(bool(problems))
