@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 from evaluation.reports import load_results
 from sweeping.chosen import chosen_file, chosen_trial, refuse_late_trials, write_chosen
+from sweeping.claims import try_lock
 from sweeping.plan import Method, Plan
 from sweeping.recipe_files import keep_text, recipe_text
 from sweeping.trial_table import write_trials
-from sweeping.trials import Claim, MethodTrials, open_storage, try_lock
+from sweeping.trials import Claim, MethodTrials, open_storage
 from sweeping.workers import INTERRUPTED, STOPPED, Worker
 
 _POLL = 1.0  # seconds between looks at what other processes run
@@ -38,7 +39,7 @@ class Sweep:
     Raises:
         ValueError: a search space or an earlier part of the sweep does not fit the plan.
         FileNotFoundError: a search space, or the data, are absent.
-        ImportError: Optuna is missing.
+        ImportError: there is no Optuna.
     """
 
     def __init__(self, plan: Plan, storage: str = "") -> None:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from common.files import write_text
+from sweeping.claims import try_lock
 from sweeping.plan import Method, Plan
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial, Trial
 
-_CLAIM, _CLAIMS, _ID = ".claim", ".claims.lock", "sweep_id"
+_CLAIMS, _ID = ".claims.lock", "sweep_id"
 _FINISHED = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}
 
 
@@ -38,7 +39,7 @@ class Claim:
         number: of the trial.
         folder: of its run.
         setting: config keys and their values.
-        trial: Optuna's.
+        trial: that of Optuna.
         lock: held in the folder.
     """
 
@@ -66,7 +67,7 @@ class MethodTrials:
     Args:
         plan: of the sweep.
         method: one of its methods.
-        storage: Optuna's.
+        storage: that of `open_storage`.
 
     Raises:
         ValueError: the storage or the folder holds trials of a sweep under other rules.
@@ -204,7 +205,7 @@ def open_storage(place: str) -> BaseStorage:
         place: a path, or a URL such as "sqlite:///sweep.db".
 
     Raises:
-        ImportError: Optuna is missing.
+        ImportError: there is no Optuna.
     """
     try:
         import optuna
@@ -219,17 +220,6 @@ def open_storage(place: str) -> BaseStorage:
 
     Path(place).parent.mkdir(parents=True, exist_ok=True)
     return optuna.storages.JournalStorage(journal.JournalFileBackend(place))
-
-
-def try_lock(folder: Path) -> FileLock | None:
-    """Take a run's folder for this process, as long as it lives; None if another one holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / _CLAIM, thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return None
-    return lock
 
 
 def _runs(trial: FrozenTrial) -> bool:

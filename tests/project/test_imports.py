@@ -42,12 +42,12 @@ HEAVY = {
 
 
 def imported(path: Path) -> list[tuple[str, bool]]:
-    """Modules that a file imports, and whether it does so at module level."""
+    """Modules that a file imports, and whether it does so when it is imported itself."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nested = {
         id(node)
         for function in ast.walk(tree)
-        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) or _for_types(function)
         for node in ast.walk(function)
     }
     found = []
@@ -60,6 +60,11 @@ def imported(path: Path) -> list[tuple[str, bool]]:
             continue
         found += [(name, id(node) not in nested) for name in names]
     return found
+
+
+def _for_types(node: ast.AST) -> bool:
+    """Whether it is an `if TYPE_CHECKING:`, which never runs."""
+    return isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
 
 
 def files(package: str) -> list[Path]:
