@@ -217,9 +217,11 @@ def _mean_ap(path: Path) -> float | None:
 
 
 def _last_words(console: Path) -> str:
-    """The last line that a run has printed."""
-    lines = console.read_text(errors="replace").splitlines() if console.is_file() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:_LONGEST]
+    """The line in which a run says why it ends, or else its last one, as of a traceback."""
+    text = console.read_text(errors="replace") if console.is_file() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = [line for line in lines if line.startswith("train.py: error:")]
+    return "".join([*lines, *said][-1:])[:_LONGEST]
 
 
 def told(problems: list[str]) -> int:
