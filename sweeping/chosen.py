@@ -10,18 +10,21 @@ from sweeping.recipe_files import keep_text, recipe_text
 from sweeping.trials import Outcome
 
 
-def chosen_file(method: Method) -> Path:
-    """Where a method's chosen recipe lies."""
-    return method.folder / "chosen.yaml"
+def chosen_file(folder: Path) -> Path:
+    """Where a method's chosen recipe lies, in the folder of its runs."""
+    return folder / "chosen.yaml"
 
 
-def chosen_trial(method: Method) -> int | None:
-    """Number of the chosen trial; None before the choice.
+def chosen_trial(folder: Path) -> int | None:
+    """Number of a method's chosen trial; None before the choice.
+
+    Args:
+        folder: of the method's runs.
 
     Raises:
         ValueError: the file is damaged.
     """
-    path = chosen_file(method)
+    path = chosen_file(folder)
     return _said(path)["TRIAL"] if path.is_file() else None
 
 
@@ -47,7 +50,7 @@ def write_chosen(plan: Plan, method: Method, best: Outcome) -> None:
     }
     changes = {**best.setting, **{f"RECIPE.{key}": value for key, value in said.items()}}
     about = f"{method.trainer}: trial {best.number} of {plan.trials}, chosen on validation images."
-    keep_text(chosen_file(method), recipe_text(method.recipe, changes, about))
+    keep_text(chosen_file(method.folder), recipe_text(method.recipe, changes, about))
 
 
 def refuse_late_trials(plan: Plan, method: Method) -> None:
@@ -56,7 +59,7 @@ def refuse_late_trials(plan: Plan, method: Method) -> None:
     Raises:
         ValueError: there is a choice among another number of trials.
     """
-    path = chosen_file(method)
+    path = chosen_file(method.folder)
     if path.is_file() and _said(path)["TRIALS"] != plan.trials:
         raise ValueError(
             f"{path} was chosen among {_said(path)['TRIALS']} trials, and tested; --trials is "

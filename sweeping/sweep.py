@@ -19,7 +19,7 @@ from sweeping.claims import try_lock
 from sweeping.plan import Method, Plan
 from sweeping.recipe_files import keep_text, recipe_text
 from sweeping.trial_table import write_trials
-from sweeping.trials import Claim, MethodTrials, open_storage
+from sweeping.trials import Claim, MethodTrials, open_storage, stored_outcomes
 from sweeping.workers import INTERRUPTED, STOPPED, Worker
 
 _POLL = 1.0  # seconds between looks at what other processes run
@@ -44,18 +44,18 @@ class Sweep:
 
     def __init__(self, plan: Plan, storage: str = "") -> None:
         self.plan = plan
-        opened = open_storage(storage or str(plan.folder / "trials.journal"))
+        self._storage = open_storage(storage or str(plan.folder / "trials.journal"))
         methods = [plan.method(trainer) for trainer in plan.trainers]
         for method in methods:
             refuse_late_trials(plan, method)
-        self.trials = [MethodTrials(plan, method, opened) for method in methods]
+        self.trials = [MethodTrials(plan, method, self._storage) for method in methods]
         self._interrupted = threading.Event()
         self._writing = threading.Lock()
         self._failed: dict[Path, str] = {}  # runs on the test images
 
     @property
     def table(self) -> Path:
-        """Of all trials."""
+        """Of the trials of all methods that were swept so far."""
         return self.plan.folder / "trials.csv"
 
     def run(self, jobs: int = 1) -> list[str]:
@@ -176,8 +176,8 @@ class Sweep:
 
     def _write_table(self) -> None:
         with self._writing, FileLock(self.plan.folder / ".table.lock"):
-            outcomes = {trials.method.trainer: trials.outcomes() for trials in self.trials}
-            chosen = {trials.method.trainer: chosen_trial(trials.method) for trials in self.trials}
+            outcomes = stored_outcomes(self.plan, self._storage)
+            chosen = {trainer: chosen_trial(self.plan.folder / trainer) for trainer in outcomes}
             write_trials(self.table, outcomes, chosen)
 
     def _finals(self) -> list[tuple[Method, Path, int]]:
@@ -186,7 +186,7 @@ class Sweep:
         return [
             (method, method.folder / "chosen" / f"seed{seed}", seed)
             for method in methods
-            if chosen_file(method).is_file()
+            if chosen_file(method.folder).is_file()
             for seed in method.seeds
         ]
 
@@ -204,7 +204,7 @@ class Sweep:
     def _run_final(
         self, method: Method, folder: Path, seed: int, lock: FileLock, worker: Worker
     ) -> None:
-        words = self.plan.final_words(method.trainer, folder, chosen_file(method), seed)
+        words = self.plan.final_words(method.trainer, folder, chosen_file(method.folder), seed)
         _, error = self._run(worker, folder, words)
         if error and not self._interrupted.is_set():
             self._failed[folder] = error

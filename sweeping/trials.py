@@ -115,17 +115,7 @@ class MethodTrials:
 
     def outcomes(self) -> list[Outcome]:
         """The trials that have ended, by number."""
-        return [
-            Outcome(
-                trial.number,
-                _FINISHED[trial.state.name],
-                trial.user_attrs["setting"],
-                trial.value if trial.state.name == "COMPLETE" else None,
-                trial.user_attrs.get("error", ""),
-            )
-            for trial in self._trials()
-            if trial.state.name in _FINISHED
-        ]
+        return _outcomes(self._trials())
 
     def best(self) -> Outcome | None:
         """The finished trial of the highest mAP, the first of equal ones; None if none finished."""
@@ -198,6 +188,24 @@ class MethodTrials:
             )
 
 
+def stored_outcomes(plan: Plan, storage: BaseStorage) -> dict[str, list[Outcome]]:
+    """The trials that have ended of every method that was swept so far, by the method's name.
+
+    Args:
+        plan: says which data set and backbone.
+        storage: that of `open_storage`.
+    """
+    import optuna
+
+    found = {}
+    for name in sorted(optuna.get_all_study_names(storage)):
+        sweep, _, trainer = name.rpartition("/")
+        if sweep == plan.name:
+            study = optuna.load_study(study_name=name, storage=storage)
+            found[trainer] = _outcomes(study.get_trials(deepcopy=False))
+    return found
+
+
 def open_storage(place: str) -> BaseStorage:
     """Optuna's storage: a journal in a file, or what a URL says.
 
@@ -220,6 +228,20 @@ def open_storage(place: str) -> BaseStorage:
 
     Path(place).parent.mkdir(parents=True, exist_ok=True)
     return optuna.storages.JournalStorage(journal.JournalFileBackend(place))
+
+
+def _outcomes(trials: list[FrozenTrial]) -> list[Outcome]:
+    return [
+        Outcome(
+            trial.number,
+            _FINISHED[trial.state.name],
+            trial.user_attrs["setting"],
+            trial.value if trial.state.name == "COMPLETE" else None,
+            trial.user_attrs.get("error", ""),
+        )
+        for trial in trials
+        if trial.state.name in _FINISHED
+    ]
 
 
 def _runs(trial: FrozenTrial) -> bool:

@@ -64,6 +64,8 @@ def test_a_finished_sweep_runs_nothing_and_says_the_same(calls, plan):
     again = Sweep(plan())
     assert again.run() == [] and again.results() == first.results()
     assert again.table.read_text() == table and len(noted(calls)) == number
+    alone = Sweep(plan(trainers=("LMPT",)))
+    assert alone.run() == [] and alone.table.read_text() == table  # of all methods so far
     with pytest.raises(ValueError, match="chosen among 3 trials, and tested; --trials is 4 now"):
         Sweep(plan(trials=4))
 
