@@ -32,23 +32,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     from evaluation.reports import load_results
     from evaluation.tables import results_table, time_spent
     from sweeping.plan import Plan
-    from sweeping.sweep import Sweep, told
+    from sweeping.sweep import Sweep
 
     started = time.time()
     plan = Plan(
-        args.dataset,
-        args.backbone,
-        tuple(args.trainers.split()),
-        args.trials,
-        args.seeds,
-        args.seed,
-        args.score,
-        args.sampler,
-        args.pruner,
-        Path(args.root),
-        Path(args.output),
-        Path(args.spaces),
-        tuple(args.opts),
+        dataset=args.dataset,
+        backbone=args.backbone,
+        trainers=tuple(args.trainers.split()),
+        trials=args.trials,
+        seeds=args.seeds,
+        seed=args.seed,
+        score=args.score,
+        sampler=args.sampler,
+        pruner=args.pruner,
+        root=Path(args.root),
+        output=Path(args.output),
+        spaces=Path(args.spaces),
+        overrides=tuple(args.opts),
     )
     sweep = Sweep(plan, args.storage)
     held_out = f", {plan.val_fraction:g} of the training images" if plan.val_fraction else ""
@@ -65,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         results = load_results(found)
         print(f"\n{results_table(results)}\nSeconds of these: {time_spent(results)}.")
     print(f"All trials: {sweep.table}\nThis call took {(time.time() - started) / 60:.1f} minutes.")
-    return told(problems)
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return int(bool(problems))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -113,7 +113,6 @@ class Plan:
         for key in self.overrides[::2]:
             if key in _OURS or key.startswith("RECIPE."):
                 raise ValueError(f"{key} is set by the sweep; leave it out (--help lists flags).")
-        self._words()  # absolute paths from here on
         object.__setattr__(self, "score", self.score or self._data_config.TEST.SCORE)
         cfg = self._data_config.clone()
         cfg.TEST.SCORE = self.score

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 
@@ -110,7 +109,8 @@ class Sweep:
 
         with bar, ThreadPoolExecutor(len(workers)) as pool:
             try:
-                for future in [pool.submit(loop, worker) for worker in workers]:
+                futures = [pool.submit(loop, worker) for worker in workers]
+                for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                     future.result()
                 if self._interrupted.is_set():
                     raise KeyboardInterrupt
@@ -222,10 +222,3 @@ def _last_words(console: Path) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = [line for line in lines if line.startswith("train.py: error:")]
     return "".join([*lines, *said][-1:])[:_LONGEST]
-
-
-def told(problems: list[str]) -> int:
-    """Print what went wrong on stderr; returns an exit status."""
-    for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
-    return int(bool(problems))

@@ -125,6 +125,17 @@ def test_pruned_trials_are_not_chosen(calls, plan):
     assert chosen["state"] == "finished" and float(chosen["OPTIM.LR"]) == best
 
 
+def test_what_stops_one_worker_stops_the_sweep(calls, plan):
+    sweep = Sweep(plan())
+    recipe = sweep.plan.folder / "CoOp" / "trial1" / "recipe.yaml"
+    recipe.parent.mkdir()
+    recipe.write_text("another")
+    with pytest.raises(ValueError, match="trial1/recipe.yaml holds another recipe"):
+        sweep.run(jobs=2)
+    recipe.unlink()
+    assert Sweep(plan()).run(jobs=2) == []
+
+
 def test_two_processes_share_a_sweep(calls, plan):
     sweeps = [Sweep(plan(trials=6)), Sweep(plan(trials=6))]
     threads = [threading.Thread(target=sweep.run) for sweep in sweeps]
