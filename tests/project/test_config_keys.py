@@ -92,7 +92,7 @@ def test_every_loss_takes_the_options_of_its_node(loss):
 
 
 def test_every_config_file_fits():
-    files = sorted((ROOT / "configs").rglob("*.yaml"))
+    files = set((ROOT / "configs").rglob("*.yaml")) - set((ROOT / "configs/sweeps").iterdir())
     assert len(files) >= 7
-    for path in files:
+    for path in sorted(files):
         train.build_cfg(train.build_parser().parse_args(["--config-file", str(path)]))

@@ -168,7 +168,7 @@ def test_runs_that_end_on_validation_images_do_without_test_pictures(trainer, ro
     for path in (root / "mine" / "pictures").glob("test*"):
         path.unlink()
     words = ("TEST.SPLIT", "val", "DATASET.VAL_FRACTION", "0.3", "OPTIM.MAX_EPOCH", "1")
-    words += ("TEST.SAVE_SCORES", "True", "TEST.EVAL_FREQ", "1", "--check")
+    words += ("TEST.SAVE_SCORES", "all", "TEST.EVAL_FREQ", "1", "--check")
     train.main(arguments(root, trainer, tmp_path / "out", *words))
     assert results(tmp_path / "out")["split"] == "val"
     log = (tmp_path / "out" / "log.txt").read_text()
