@@ -179,6 +179,23 @@ def test_runs_that_end_on_validation_images_do_without_test_pictures(trainer, ro
         )
 
 
+def test_a_run_may_be_watched_and_ended(root, tmp_path):
+    seen, words = [], arguments(root, "CoOp", tmp_path / "out", "TEST.EVAL_FREQ", "1")
+
+    def watch(*evaluation):
+        seen.append(evaluation)
+        if evaluation[0] == 2:
+            raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        train.main(words, watch)
+    assert [evaluation[:2] for evaluation in seen] == [(1, "test"), (2, "test")]
+    assert all(0 < metric <= 100 for *_, metric in seen)
+    assert not (tmp_path / "out" / "results.json").exists()
+    train.main(words, lambda *evaluation: seen.append(evaluation))  # goes on from the checkpoint
+    assert [evaluation[0] for evaluation in seen] == [1, 2, 2, 3]  # the last one is no look ahead
+
+
 def test_results_say_how_the_recipe_was_chosen_if_it_does(root, tmp_path):
     train.main(arguments(root, "ZeroshotCLIP", tmp_path / "plain"))
     assert "recipe" not in results(tmp_path / "plain")
