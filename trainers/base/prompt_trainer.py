@@ -48,8 +48,7 @@ class PromptTrainer(TrainerX):
         tunes_image_encoder: of the class, whether the method trains the image tower; of a trainer,
             whether any of it learns, also by TRAINER.TUNE. Images are then encoded in every step.
         data: lists, targets, captions and loaders.
-        clip: the frozen towers.
-        clip_digest: SHA-256 of CLIP's weights as they were loaded.
+        clip: the frozen towers; `clip_digest` is the SHA-256 of their weights as loaded.
         model: the method's model; `model.learner` is what is trained and saved.
         record: which weights are at hand, where the run comes from, and its seconds.
     """
@@ -284,9 +283,8 @@ class PromptTrainer(TrainerX):
         model_name: str = "",
     ) -> None:
         """Dassl's saving after an epoch, counted from 0; see `RunState.save`."""
-        self.run_state.save(
-            directory, epoch + 1, self.data.seconds, val_result, is_best, model_name
-        )
+        seconds = self.data.seconds
+        self.run_state.save(directory, epoch + 1, seconds, val_result, is_best, model_name)
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Dassl's loading of trained contexts for evaluation; see `RunState.load`."""
