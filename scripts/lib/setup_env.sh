@@ -45,7 +45,9 @@ lmpt_setup() {
     lmpt_check_version "$PYTHON"
     echo "== Environment: $("$PYTHON" -c 'import sys; print(sys.prefix)')"
 
-    if [[ "${LMPT_TORCH:-}" == cpu ]] && ! "$PYTHON" -c 'import torch, torchvision' 2>/dev/null; then
+    # Never beside a torch that is there: a torchvision of another build would not load with it.
+    if [[ "${LMPT_TORCH:-}" == cpu ]] && ! "$PYTHON" -c \
+        'from importlib.metadata import version; version("torch")' 2>/dev/null; then
         "$PYTHON" -m pip install --quiet --disable-pip-version-check \
             "torch>=2.4" "torchvision>=0.19" --index-url https://download.pytorch.org/whl/cpu ||
             lmpt_fail "could not install torch without CUDA from download.pytorch.org"
@@ -70,9 +72,15 @@ PY
     echo "== Requirements are there (${lmpt_setup_seconds} s)"
 }
 
-lmpt_python_of() { # of an environment; Windows has it elsewhere
-    local windows="$1/Scripts/python.exe"
-    if [[ -x "$windows" ]]; then echo "$windows"; else echo "$1/bin/python"; fi
+lmpt_python_of() { # of an environment: on Windows venv and conda have it elsewhere
+    local path
+    for path in "$1/Scripts/python.exe" "$1/python.exe"; do
+        if [[ -x "$path" ]]; then
+            echo "$path"
+            return
+        fi
+    done
+    echo "$1/bin/python"
 }
 
 lmpt_check_version() {

@@ -10,10 +10,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SETUP = "scripts/lib/setup_env.sh"
-# Python that has no torch: writes down pip's words, and does nothing else.
+# Writes down pip's words, says whether it has torch, and does nothing else.
 STAND_IN = """#!/bin/sh
 case "$*" in
-*"import torch"*) exit 1 ;;
+*'version("torch")'*) exit "${LACKS_TORCH:-1}" ;;
 "-m pip"*) echo "$@" >>"$CALLS" ;;
 esac
 exit 0
@@ -60,6 +60,11 @@ def test_torch_without_cuda_comes_first_and_from_one_index(set_up):
     assert "--requirement" in rest and "--index-url" not in rest
 
 
+def test_a_torch_that_is_there_is_kept(set_up):
+    _, calls = set_up(LMPT_TORCH="cpu", LACKS_TORCH="0")
+    assert len(calls) == 1 and "--index-url" not in calls[0]
+
+
 def test_the_floors_are_those_of_the_requirements():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     script = (ROOT / SETUP).read_text()
@@ -86,7 +91,11 @@ def test_conda_s_base_is_left_alone(name, used, set_up, tmp_path):
     assert ("base environment is left alone" in done.stdout) == (name == "base")
 
 
-def test_an_environment_of_windows(set_up, tmp_path):
-    path = interpreter(tmp_path / "mine", "Scripts/python.exe")
-    done, _ = set_up(VIRTUAL_ENV=str(tmp_path / "mine"))
+@pytest.mark.parametrize(
+    ("active", "name"),
+    [("VIRTUAL_ENV", "Scripts/python.exe"), ("CONDA_PREFIX", "python.exe")],
+)
+def test_an_environment_of_windows(active, name, set_up, tmp_path):
+    path = interpreter(tmp_path / "mine", name)
+    done, _ = set_up(**{active: str(tmp_path / "mine")})
     assert done.returncode == 0 and f"PYTHON={path}" in done.stdout
