@@ -43,7 +43,6 @@ def prepare(base: Path) -> None:
         base: an empty folder; it gets the small data set and the small CLIP.
     """
     torch.set_num_threads(1)  # threads would not survive the forks
-    train.collect_env_info = str  # the report on the machine takes a second
     shapes_lt.SPEC = _DRAWN
     write_set(base / "data")
 

@@ -21,9 +21,7 @@ def run(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     write_set(root)
     words = ("TEST.SAVE_SCORES", "True", "OPTIM.MAX_EPOCH", "1")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "collect_env_info", str)
-        train.main(arguments(root, "LMPT", root / "run", *words))
+    train.main(arguments(root, "LMPT", root / "run", *words))
     return root / "run"
 
 
