@@ -35,6 +35,7 @@ declare_rules(
         "TRIAL": Number(least=0),
         "SCORE": Choice(SCORES),
         "MAP": Number(least=0, most=100),
+        "SEED": Number(least=0),
     },
 )
 

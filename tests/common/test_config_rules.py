@@ -30,6 +30,7 @@ FREE = {
     "a CLIP's name or file, see `load_clip`": (r"MODEL\.BACKBONE\.NAME",),
     "names that depend on the Dassl that runs, see `check_transforms`": (r"INPUT\.TRANSFORMS",),
     "class names, which the data set tells": (r"TRAINER\.\w+\.UNSEEN",),
+    "what a sweep says of itself": (r"RECIPE\.SAMPLER",),
     "text for the text tower": (r"TRAINER\.\w+\.(CTX_INIT|TEMPLATE)",),
     "a file or folder": (
         *(r"OUTPUT_DIR", r"RESUME", r"MODEL\.INIT_WEIGHTS", r"DATALOADER\.CACHE_DIR"),

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from evaluation import recipe_choice
 from evaluation.evaluator import MultiLabelLongTail, extend_cfg
 from evaluation.run_report import RunReport
 from evaluation.saved_scores import load_scores
@@ -19,6 +20,7 @@ def report(tmp_path):
     def build(images=6, **settings):
         cfg = get_cfg_default()
         extend_cfg(cfg)
+        recipe_choice.extend_cfg(cfg)
         cfg.OUTPUT_DIR = str(tmp_path)
         for key, value in settings.items():
             cfg.TEST[key] = value
