@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
@@ -171,11 +172,18 @@ class Sweep:
         best = trials.best()
         if best is None:
             return f"{trials.method.trainer}: no trial has finished, see {self.table}"
-        write_chosen(self.plan, trials.method, best)
+        with self._alone():
+            write_chosen(self.plan, trials.method, best)
         return ""
 
-    def _write_table(self) -> None:
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While nobody else, here or elsewhere, writes what all who share the sweep write."""
         with self._writing, FileLock(self.plan.folder / ".table.lock"):
+            yield
+
+    def _write_table(self) -> None:
+        with self._alone():
             outcomes = stored_outcomes(self.plan, self._storage)
             chosen = {trainer: chosen_trial(self.plan.folder / trainer) for trainer in outcomes}
             write_trials(self.table, outcomes, chosen)

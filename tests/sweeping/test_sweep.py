@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import csv
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -138,11 +138,8 @@ def test_what_stops_one_worker_stops_the_sweep(calls, plan):
 
 def test_two_processes_share_a_sweep(calls, plan):
     sweeps = [Sweep(plan(trials=6)), Sweep(plan(trials=6))]
-    threads = [threading.Thread(target=sweep.run) for sweep in sweeps]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor() as pool:
+        assert list(pool.map(Sweep.run, sweeps)) == [[], []]
     found = [tuple(line[:3]) for line in noted(calls)]
     assert len(found) == len(set(found)) == 12 + 4
     assert len(rows(sweeps[0])) == 12
