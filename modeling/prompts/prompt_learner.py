@@ -75,7 +75,8 @@ class PromptLearner(nn.Module):
         tokens, slots = _layout([name.replace("_", " ") for name in classnames], self.n_ctx, before)
         eot = end_positions(tokens)  # [C]
         self.length = int(eot.max()) + 1
-        frozen = embedding(tokens[:, : self.length]).detach().float()  # [C, L, E]
+        tokens = tokens[:, : self.length].to(embedding.weight.device)
+        frozen = embedding(tokens).detach().float()  # [C, L, E]
         # Rebuilt from the class names at every start, so that trained contexts move between sets.
         self.register_buffer("frozen", frozen, persistent=False)
         self.register_buffer("slots", slots.unsqueeze(-1), persistent=False)  # [C, M, 1]
