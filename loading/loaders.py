@@ -10,6 +10,7 @@ from multiprocessing import get_start_method
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -28,7 +29,6 @@ from loading.samplers import (
     EpochBatchSampler,
     ImageDataset,
     Item,
-    Sample,
     SequentialBatchSampler,
 )
 from loading.transforms import split_at_pixels
@@ -174,13 +174,14 @@ class LoaderFactory:
         if kind == "images":
             to_pixels, finish = split_at_pixels(images.transform)
             pixels = ImageDataset(images.items, self.read, to_pixels)
-            room = len(pixels) * pixels[Sample(0)]["img"].nbytes
-            if room <= MAX_CACHE_BYTES:
+            example = to_pixels(Image.new("RGB", (1, 1)))  # no picture need be there yet
+            num_bytes = len(pixels) * example.nbytes
+            if num_bytes <= MAX_CACHE_BYTES:
                 batch, device = self.encode_batch, self.device
                 return self._cached(
                     lambda: ImageCache.build(pixels, finish, batch, device, title), sampler
                 )
-            print(f"Decoding in every step: {len(pixels):,} {title} images take {gib(room)}.")
+            print(f"Decoding in every step: {len(pixels):,} {title} images take {gib(num_bytes)}.")
         return self._decode(images, sampler, keep_workers=isinstance(sampler, EpochBatchSampler))
 
     def _cached(

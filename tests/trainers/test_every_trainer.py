@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,16 @@ def root(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def bare(root, tmp_path_factory):
+    """That root without what only training looks at."""
+    bare = shutil.copytree(root, tmp_path_factory.mktemp("bare") / "data")
+    for path in (bare / "mine" / "pictures").glob("train*"):
+        path.unlink()
+    (bare / "mine" / "captions.txt").unlink()
+    return bare
+
+
 def run(root: Path, trainer: str, output: Path, *more: str) -> None:
     options = ("TRAINER.LOSS.NAME", "asl", "OPTIM.MAX_EPOCH", "2", *OPTIONS[trainer], *more)
     train.main(arguments(root, trainer, output, *options))
@@ -66,8 +77,8 @@ def test_no_trainer_is_left_out():
 
 
 @pytest.mark.parametrize("trainer", OPTIONS)
-def test_resumed_equals_uninterrupted_and_evaluation_alone_repeats_it(
-    trainer, root, tmp_path, monkeypatch
+def test_resumed_equals_uninterrupted_and_the_folder_alone_repeats_it(
+    trainer, root, bare, tmp_path, monkeypatch
 ):
     whole, halved, alone = (tmp_path / name for name in ("whole", "halved", "alone"))
     run(root, trainer, whole)
@@ -85,7 +96,8 @@ def test_resumed_equals_uninterrupted_and_evaluation_alone_repeats_it(
     run(root, trainer, halved)
     assert same(newest(whole), newest(halved)) and not same(half_way, newest(halved))
     assert results(whole)["metrics"] == results(halved)["metrics"]
-    run(root, trainer, alone, "--eval-only", "--model-dir", str(whole))
+    words = ["--eval-only", "--model-dir", str(whole), "--output-dir", str(alone)]
+    train.main([*words, "--root", str(bare)])
     assert results(alone)["metrics"] == results(whole)["metrics"]
     assert results(alone)["epoch"] == 2
 
