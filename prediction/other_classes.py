@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from prediction.trained_model import TrainedModel, is_class_specific
+from trainers.base.image_tuning import share_tuned
 
 MAX_CLASSES = 1000  # a text feature each; typed by hand there are fewer
 
@@ -62,5 +63,6 @@ def with_classes(run: TrainedModel, classnames: Sequence[str]) -> TrainedModel:
         options["UNSEEN"] = []  # names classes of the training, which is over
     model = type(run.model)(classnames, run.model.clip, seed=run.model.seed, **options).eval()
     if model.learner is not None:
+        share_tuned(run.model.learner, model.learner)
         model.learner.load_state_dict(run.model.learner.state_dict())
     return dataclasses.replace(run, model=model)

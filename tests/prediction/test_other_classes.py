@@ -12,8 +12,10 @@ from tests.helpers.untrained_runs import a_picture, untrained
 OTHERS = ["wolf", "barn owl"]
 
 
-def test_shared_contexts_score_other_classes_as_a_run_read_for_them_does(roots, tmp_path):
+@pytest.mark.parametrize("tuning", ["none", "lora"])
+def test_shared_contexts_score_other_classes_as_a_run_read_for_them_does(roots, tmp_path, tuning):
     words = ("TRAINER.COOP.CSC", "False", "TRAINER.COOP.COSINE_OFFSET", "learnt")
+    words += ("TRAINER.TUNE.NAME", tuning)
     train.main(arguments(roots["ViT"], "CoOp", tmp_path / "run", *words, "OPTIM.MAX_EPOCH", "2"))
     run = load_run(tmp_path / "run")
     image = run.transform(a_picture(roots["ViT"])[1])[None]

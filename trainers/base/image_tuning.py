@@ -106,6 +106,12 @@ def tune(model: PromptModel, cfg: CfgNode) -> None:
     model.learner.add_module(TOWER, part)
 
 
+def share_tuned(learner: nn.Module, other: nn.Module) -> None:
+    """Let another learner on the same towers hold the part of them that was tuned, too."""
+    if hasattr(learner, TOWER):
+        other.add_module(TOWER, learner.get_submodule(TOWER))
+
+
 def groups_with_rates(learner: nn.Module, cfg: CfgNode) -> list[dict[str, Any]] | None:
     """The optimiser's groups: the image tower's part at its own rate, and the rest; None: one."""
     if not tunes(cfg):
