@@ -18,11 +18,10 @@ from dassl.utils import Registry
 from yacs.config import CfgNode
 
 from common.choices import check_choice, nearest, spelled
-from common.config_rules import check_values
-from common.config_values import Given, flatten, merge_pairs, merge_yaml, override, paired
-from common.former_spellings import renamed
-from common.plugins import BrokenModule, import_modules
-from common.recipes import (
+from common.config.config_rules import check_values
+from common.config.config_values import Given, flatten, merge_pairs, merge_yaml, override, paired
+from common.config.former_spellings import renamed
+from common.config.recipes import (
     BACKBONE,
     backbone_file,
     backbone_name,
@@ -30,6 +29,7 @@ from common.recipes import (
     recipe_file,
     value_in,
 )
+from common.plugins import BrokenModule, import_modules
 from compat.coop import declare_coop_keys
 from modeling.clip.loader import import_clip
 
@@ -40,7 +40,7 @@ import evaluation
 import losses
 import trainers
 from trainers.base import PromptTrainer
-from trainers.base.run_config import read_run_config
+from trainers.base.saving.run_config import read_run_config
 
 
 def build_cfg(args: argparse.Namespace) -> CfgNode:

@@ -24,13 +24,13 @@ from common.files import write_text
 from common.run_lock import run_lock
 from common.user_errors import MISTAKES, run_command
 from configuration import build_cfg, default_cfg, used_files
-from evaluation.run_report import RunReport
+from evaluation.results.run_report import RunReport
 from loading.images import check_pictures
 from trainers.base import PromptTrainer
 from trainers.base.chosen_thresholds import use_chosen_thresholds
-from trainers.base.conditions import check_conditions, conditions_of, write_conditions
-from trainers.base.run_config import refuse_other_experiment, resolve_seed
-from trainers.base.run_log import header, logging_to
+from trainers.base.logs.run_log import header, logging_to
+from trainers.base.saving.conditions import check_conditions, conditions_of, write_conditions
+from trainers.base.saving.run_config import refuse_other_experiment, resolve_seed
 
 
 def main(

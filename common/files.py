@@ -4,9 +4,8 @@
 the disk and rename it, so that neither a kill nor a power cut leaves half a file under the name.
 Every file that a user names is opened by `open_regular`, or by `read_whole` and `read_text`, which
 refuse named pipes, devices and folders: these would block a reader for ever or feed it without an
-end. What a file holds is then read by the module of its kind, which states its limits:
-`common.yaml_files`, `common.json_files`, `common.torch_files`, `common.safetensors_files`,
-`common.npz_files`, `common.picture_files`, `common.pickles`.
+end. What a file holds is then read by the module of its kind in `common.readers`, which states its
+limits.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from common.files import remove_leftovers, write_text
-from common.json_files import read_json
+from common.readers.json_files import read_json
 
 _LOCK, _OWNER = ".lock", ".owner.json"
 _PATIENCE = 15.0  # seconds that decoding processes may outlive the run that started them

@@ -11,10 +11,10 @@ import os
 import pickle
 from typing import Any
 
-from common.pickles.arrays import ARRAYS
-from common.pickles.tensors import TENSORS
-from common.pickles.vocabulary import PLAIN, Placeholder, Vocabulary
-from common.torch_files import is_torchscript, read_torch_file
+from common.readers.pickles.arrays import ARRAYS
+from common.readers.pickles.tensors import TENSORS
+from common.readers.pickles.vocabulary import PLAIN, Placeholder, Vocabulary
+from common.readers.torch_files import is_torchscript, read_torch_file
 
 _OBJECTS = Vocabulary({}, {}, placeholders=("",))
 _CHECKPOINT = PLAIN.plus(ARRAYS).plus(TENSORS).plus(_OBJECTS)
@@ -24,7 +24,7 @@ def load_checkpoint(fpath: str) -> dict[str, Any]:
     """Read what `torch.save` wrote to `fpath`, its tensors on the CPU.
 
     What a file may hold, and the limits that follow from its size, are those of
-    `common.torch_files` and `common.pickles.machine`.
+    `common.readers.torch_files` and `common.readers.pickles.machine`.
 
     Args:
         fpath: checkpoint file, in the zip format of torch or the older one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.config_rules import Choice, Each, Number, declare_rules
+from common.config.config_rules import Choice, Each, Number, declare_rules
 
 _SHARE = Number(least=0, most=1)
 _DECAY = Number(least=0, below=1)

@@ -16,12 +16,12 @@ from dassl.evaluation import EVALUATOR_REGISTRY, EvaluatorBase
 from torch import Tensor
 from yacs.config import CfgNode
 
-from common.config_rules import Choice, Number, check_values, declare_rules
+from common.config.config_rules import Choice, Number, check_values, declare_rules
 from common.groups import GROUPS
-from evaluation.average_precision import average_precision
-from evaluation.fitted_files import Fitted
-from evaluation.saved_scores import rank_scores
-from evaluation.threshold_metrics import decide, log_odds, threshold_metrics
+from evaluation.fitted.fitted_files import Fitted
+from evaluation.metrics.average_precision import average_precision
+from evaluation.metrics.threshold_metrics import decide, log_odds, threshold_metrics
+from evaluation.results.saved_scores import rank_scores
 
 __all__ = ["SCORES", "MultiLabelLongTail", "extend_cfg"]
 
@@ -60,11 +60,11 @@ declare_rules(
 class MultiLabelLongTail(EvaluatorBase):
     """Average precision per class and group, and thresholded precision, recall and F1.
 
-    After :meth:`evaluate`, `metrics` holds its result and `per_class` one dict for each class:
+    After `evaluate`, `metrics` holds its result and `per_class` one dict for each class:
     name, train_count, group, positives, and AP in percent (None for a class without positives).
 
     Args:
-        cfg: config with the keys of :func:`extend_cfg`.
+        cfg: config with the keys of `extend_cfg`.
         lab2cname: class names by column; without it classes are called by their column.
         **kwargs: accepted because Dassl's builder may pass more.
 
@@ -94,12 +94,12 @@ class MultiLabelLongTail(EvaluatorBase):
 
     @property
     def logits(self) -> Tensor:
-        """[N, C] float32, all batches since :meth:`reset`."""
+        """[N, C] float32, all batches since `reset`."""
         return torch.cat(self._logits)
 
     @property
     def targets(self) -> Tensor:
-        """[N, C], as given, all batches since :meth:`reset`."""
+        """[N, C], as given, all batches since `reset`."""
         return torch.cat(self._targets)
 
     def describe_classes(self, class_counts: Sequence[int] | Tensor, groups: Sequence[str]) -> None:
@@ -129,7 +129,7 @@ class MultiLabelLongTail(EvaluatorBase):
         """Also report CP to OF1 at thresholds chosen beforehand, as CP_chosen to OF1_chosen.
 
         Args:
-            chosen: from `evaluation.saved_thresholds.load_thresholds`, for the model at hand.
+            chosen: from `fitted.saved_thresholds.load_thresholds`, for the model at hand.
         """
         self.chosen = chosen
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from common.config_rules import Choice, Number, declare_rules
+from common.config.config_rules import Choice, Number, declare_rules
 from evaluation.evaluator import SCORES
 
 __all__ = ["extend_cfg", "recipe_choice"]

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageChops
 from tqdm import tqdm
 
-from common.picture_files import open_picture
+from common.readers.picture_files import open_picture
 
 _ORIENTATION = 0x0112  # EXIF tag: how the camera was held
 _UPRIGHT = {  # value of that tag to what puts the picture upright
@@ -46,7 +46,7 @@ def read_picture(path: str | os.PathLike[str]) -> Image.Image:
 
     Raises:
         PictureError: the file is absent, empty, damaged, no picture of the kinds and sizes that
-            `common.picture_files` opens, or has pixels without a defined range.
+            `common.readers.picture_files` opens, or has pixels without a defined range.
     """
     path = os.fspath(path)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from common.config_rules import Choice, Number
+from common.config.config_rules import Choice, Number
 from losses._common import (
     ENTRY_REDUCTIONS,
     answer_logits,

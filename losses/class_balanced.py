@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from common.choices import check_choice
-from common.config_rules import Choice, Number
+from common.config.config_rules import Choice, Number
 from losses._common import (
     Counts,
     answer_logits,

@@ -8,7 +8,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 import losses
-from common.config_rules import Choice, declare_rules
+from common.config.config_rules import Choice, declare_rules
 from losses.registry import DEFAULTS, LOSSES, NODES
 
 

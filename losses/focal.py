@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from common.config_rules import Number
+from common.config.config_rules import Number
 from losses._common import answer_logits, cross_entropy, prepare, reduce_entries, softplus
 from losses.registry import register_loss
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from common.choices import check_choice
-from common.config_rules import Number
+from common.config.config_rules import Number
 from losses._common import REDUCTIONS, prepare
 from losses.registry import register_loss
 

@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor
 
 from common.choices import hint
-from common.config_rules import Rule, declare_rules, withdraw_rules
+from common.config.config_rules import Rule, declare_rules, withdraw_rules
 
 Loss = Callable[..., Tensor]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evaluation.saved_thresholds import load_thresholds
+from evaluation.fitted.saved_thresholds import load_thresholds
 from prediction.trained_model import TrainedModel
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from common.download import file_digest
-from evaluation.saved_thresholds import load_thresholds
+from evaluation.fitted.saved_thresholds import load_thresholds
 from modeling.clip.loader import weight_path
 from prediction.trained_model import TrainedModel
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, NoReturn
 
 from PIL import Image
 
-from common.picture_files import FORMATS
+from common.readers.picture_files import FORMATS
 
 
 class PictureList(NamedTuple):

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evaluation.fitted_files import Fitted
-from evaluation.saved_calibration import calibrated, load_calibration
-from evaluation.saved_thresholds import load_thresholds
-from evaluation.threshold_metrics import log_odds
+from evaluation.fitted.fitted_files import Fitted
+from evaluation.fitted.saved_calibration import calibrated, load_calibration
+from evaluation.fitted.saved_thresholds import load_thresholds
+from evaluation.metrics.threshold_metrics import log_odds
 from loading.decoding import BATCHES_AHEAD, CPU_BATCH, cores, map_batches, ordered_map
 from loading.images import PictureError, read_picture
 from loading.transforms import split_at_pixels
 from prediction.trained_model import TrainedModel
-from trainers.base.checkpoints import first_difference
+from trainers.base.saving.checkpoints import first_difference
 
 _GPU_BATCH = 64
 

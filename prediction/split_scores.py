@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from evaluation.fitted_files import Origin
-from evaluation.reports import load_results, result_files
-from evaluation.saved_scores import SavedScores, load_scores
-from evaluation.threshold_metrics import log_odds
+from evaluation.fitted.fitted_files import Origin
+from evaluation.metrics.threshold_metrics import log_odds
+from evaluation.results.reports import load_results, result_files
+from evaluation.results.saved_scores import SavedScores, load_scores
 from prediction.trained_model import TrainedModel
 from trainers.base.training_data import TrainingData
 

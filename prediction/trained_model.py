@@ -16,19 +16,19 @@ from yacs.config import CfgNode
 
 from command_line import build_parser
 from configuration import build_cfg
-from evaluation.fitted_files import ScoredModel
-from evaluation.threshold_metrics import probabilities
+from evaluation.fitted.fitted_files import ScoredModel
+from evaluation.metrics.threshold_metrics import probabilities
 from loading.cache.feature_key import clip_digest
 from loading.transforms import evaluation_transform
 from modeling.encoders.features import Features
 from modeling.prompts.prompt_model import PromptModel
 from trainers.base import PromptTrainer
 from trainers.base.build_model import build_model
-from trainers.base.checkpoints import Checkpoints, how_chosen, load_into
 from trainers.base.chosen_thresholds import scored_model
-from trainers.base.conditions import read_classes
 from trainers.base.options import own_options
-from trainers.base.run_record import origin_of
+from trainers.base.saving.checkpoints import Checkpoints, how_chosen, load_into
+from trainers.base.saving.conditions import read_classes
+from trainers.base.saving.run_record import origin_of
 from trainers.base.towers import load_towers
 
 

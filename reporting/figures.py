@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from common.files import write_whole
-from evaluation.plots import MARKERS
+from evaluation.tables.plots import MARKERS
 from reporting.confusion import Confusion
 from reporting.curves import Curve, precision_recall
 from reporting.methods import Method, threshold_in

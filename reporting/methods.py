@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
-from evaluation.plots import MARKERS
-from evaluation.reports import load_results, runs_by_method
-from evaluation.run_scores import load_run_scores
-from evaluation.saved_scores import rank_scores
-from evaluation.tables import method_labels
+from evaluation.results.reports import load_results, runs_by_method
+from evaluation.results.run_scores import load_run_scores
+from evaluation.results.saved_scores import rank_scores
+from evaluation.tables.plots import MARKERS
+from evaluation.tables.result_tables import method_labels
 
 
 @dataclass(frozen=True)

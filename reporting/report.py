@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from common.files import write_text
-from evaluation.plots import plot_frequency_ap
-from evaluation.tables import METRICS
+from evaluation.tables.plots import plot_frequency_ap
+from evaluation.tables.result_tables import METRICS
 from reporting.class_details import class_details
 from reporting.confusion import MIN_IMAGES, confusion, most_confused
 from reporting.contact_sheets import KINDS

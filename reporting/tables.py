@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.files import write_text
-from evaluation.tables import METRICS, summarise
+from evaluation.tables.result_tables import METRICS, summarise
 from reporting.confusion import Confusion
 from reporting.methods import Method
 

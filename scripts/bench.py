@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from tabulate import tabulate
 
-from evaluation.average_precision import average_precision
+from evaluation.metrics.average_precision import average_precision
 from scripts.benchmark.data import BENCHMARKS, GEOMETRIES, SIDES, write_set, write_weights
 from scripts.benchmark.measure import Meter, hardware
 from scripts.benchmark.naive import growing_average_precision

@@ -20,7 +20,7 @@ from tabulate import tabulate
 from torch import Tensor
 
 from common.user_errors import CommandParser, run_command
-from evaluation.calibration import (
+from evaluation.fitted.calibration import (
     BINS,
     FEWEST,
     ScoreCalibration,
@@ -29,9 +29,9 @@ from evaluation.calibration import (
     fit_calibration,
     reliability,
 )
-from evaluation.fitted_files import Fitted
-from evaluation.reliability_plot import plot_reliability
-from evaluation.saved_calibration import calibrated, save_calibration
+from evaluation.fitted.fitted_files import Fitted
+from evaluation.fitted.reliability_plot import plot_reliability
+from evaluation.fitted.saved_calibration import calibrated, save_calibration
 from prediction import load_run
 from prediction.split_scores import SplitScores, split_scores
 

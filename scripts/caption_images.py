@@ -28,7 +28,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))  # until `_hide_project`
 
 from common.files import read_whole
-from common.picture_files import open_picture
+from common.readers.picture_files import open_picture
 
 SHOWN_PATHS = 5
 

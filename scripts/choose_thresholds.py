@@ -20,10 +20,10 @@ import torch
 from tabulate import tabulate
 
 from common.user_errors import CommandParser, run_command
-from evaluation.fitted_files import Fitted
-from evaluation.saved_thresholds import save_thresholds
-from evaluation.threshold_choice import FEWEST_POSITIVES, Criterion, choose_thresholds
-from evaluation.threshold_metrics import threshold_metrics
+from evaluation.fitted.fitted_files import Fitted
+from evaluation.fitted.saved_thresholds import save_thresholds
+from evaluation.fitted.threshold_choice import FEWEST_POSITIVES, Criterion, choose_thresholds
+from evaluation.metrics.threshold_metrics import threshold_metrics
 from prediction import load_run
 from prediction.split_scores import SplitScores, split_scores
 

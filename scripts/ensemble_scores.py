@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from common.files import write_text
 from common.groups import GROUPS
-from evaluation.average_precision import average_precision
-from evaluation.reports import RUN_KEYS, load_results
-from evaluation.saved_scores import SavedScores, check_same_images, load_scores
+from evaluation.metrics.average_precision import average_precision
+from evaluation.results.reports import RUN_KEYS, load_results
+from evaluation.results.saved_scores import SavedScores, check_same_images, load_scores
 
 TO_SCORES = {
     "logit": lambda logits: logits,

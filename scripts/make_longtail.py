@@ -26,7 +26,7 @@ from common.files import read_whole, write_text, write_whole
 from common.groups import GROUPS, group_of
 from datasets.files.captions import read_captions
 from datasets.files.list_files import ListEntry, read_labels, read_list
-from evaluation.plots import GROUP_COLORS
+from evaluation.tables.plots import GROUP_COLORS
 from scripts.data.longtail_selection import PROFILES, select, wanted_counts
 
 NAMED_CLASSES = 40  # up to so many classes the plot names each

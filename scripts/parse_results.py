@@ -13,12 +13,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from common.user_errors import CommandParser
-from evaluation.plots import plot_frequency_ap
-from evaluation.published import published_table
-from evaluation.reports import Run, load_results, select_trainers
-from evaluation.side_by_side import side_by_side_table
-from evaluation.table_text import TABLE_FORMATS
-from evaluation.tables import class_table, results_table, time_spent
+from evaluation.comparing.published import published_table
+from evaluation.results.reports import Run, load_results, select_trainers
+from evaluation.tables.plots import plot_frequency_ap
+from evaluation.tables.result_tables import class_table, results_table, time_spent
+from evaluation.tables.side_by_side import side_by_side_table
+from evaluation.tables.table_text import TABLE_FORMATS
 
 _TABLES = ("against", "published", "side_by_side", "per_class")  # flags, each of another table
 _LEAST_RESAMPLES = 100  # fewer say nothing of 2.5% tails
@@ -104,9 +104,9 @@ def _table(results: list[Run], args: argparse.Namespace) -> str:
 
 def _differences(results: list[Run], args: argparse.Namespace) -> str:
     # Imported here: torch takes seconds to import, which no other table needs.
-    from evaluation.comparison import compare
-    from evaluation.comparison_tables import class_difference_table, difference_table
-    from evaluation.difference_plot import plot_differences
+    from evaluation.comparing.comparison import compare
+    from evaluation.comparing.comparison_tables import class_difference_table, difference_table
+    from evaluation.comparing.difference_plot import plot_differences
 
     compared = compare(results, args.against, args.resamples)
     if args.plot_differences:

@@ -29,8 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_intermixed_args(argv)
     if args.jobs > 1:  # before torch counts the cores
         os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // args.jobs, 1)))
-    from evaluation.reports import load_results
-    from evaluation.tables import results_table, time_spent
+    from evaluation.results.reports import load_results
+    from evaluation.tables.result_tables import results_table, time_spent
     from sweeping.plan import Plan
     from sweeping.sweep import Sweep
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.yaml_files import read_yaml
+from common.readers.yaml_files import read_yaml
 from sweeping.plan import Method, Plan
 from sweeping.recipe_files import keep_text, recipe_text
 from sweeping.trials import Outcome

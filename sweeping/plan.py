@@ -13,9 +13,9 @@ from yacs.config import CfgNode
 
 from command_line import build_parser
 from common.choices import check_choice, spelled
-from common.config_rules import check_values
-from common.config_values import flatten
-from common.recipes import CONFIGS, recipe_file
+from common.config.config_rules import check_values
+from common.config.config_values import flatten
+from common.config.recipes import CONFIGS, recipe_file
 from configuration import build_cfg, config_files
 from sweeping.search_space import SPACES, Space, read_space
 from trainers.base import PromptTrainer

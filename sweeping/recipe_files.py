@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from common.config_values import flatten
+from common.config.config_values import flatten
 from common.files import write_text
-from common.yaml_files import read_with_bases
+from common.readers.yaml_files import read_with_bases
 
 
 def recipe_text(base: Path | None, changes: Mapping[str, object], about: str) -> str:

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 from yacs.config import CfgNode
 
 from common.choices import check_choice
-from common.config_rules import rule_of
-from common.config_values import flatten
-from common.recipes import CONFIGS
-from common.yaml_files import read_yaml
+from common.config.config_rules import rule_of
+from common.config.config_values import flatten
+from common.config.recipes import CONFIGS
+from common.readers.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 from tqdm import tqdm
 
-from evaluation.reports import load_results
+from evaluation.results.reports import load_results
 from sweeping.chosen import chosen_file, chosen_trial, refuse_late_trials, write_chosen
 from sweeping.claims import try_lock
 from sweeping.plan import Method, Plan

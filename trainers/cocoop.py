@@ -14,7 +14,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from common.config_rules import Number, declare_rules
+from common.config.config_rules import Number, declare_rules
 from modeling.encoders.features import Features
 from modeling.prompts.meta_net import MetaNet, conditional_cosines
 from modeling.prompts.prompt_model import PROMPT_OPTIONS, PromptModel

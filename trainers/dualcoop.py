@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from common.choices import check_choice
-from common.config_rules import Choice, declare_rules
+from common.config.config_rules import Choice, declare_rules
 from modeling.encoders.features import Features
 from modeling.encoders.region_pooling import region_pool, winner_take_all
 from modeling.prompts.prompt_model import PROMPT_OPTIONS, Batch, PromptModel

@@ -13,7 +13,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from common.config_rules import Choice, Number, declare_rules
+from common.config.config_rules import Choice, Number, declare_rules
 from modeling.clip.precision import TRAINABLE
 from modeling.encoders.features import Features
 from modeling.heads.linear_head import STARTS, Classifier, LinearHead, start_weights

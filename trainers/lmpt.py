@@ -16,7 +16,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 from yacs.config import CfgNode
 
-from common.config_rules import Choice, Number, OrNone, declare_rules
+from common.config.config_rules import Choice, Number, OrNone, declare_rules
 from losses import (
     class_margins,
     class_specific_embedding_loss,

@@ -17,7 +17,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from common.config_rules import Choice, Number, declare_rules
+from common.config.config_rules import Choice, Number, declare_rules
 from modeling.encoders.features import Features
 from modeling.encoders.region_pooling import region_pool
 from modeling.heads.label_fusion import DIRECTIONS

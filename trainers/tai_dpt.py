@@ -13,7 +13,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 from yacs.config import CfgNode
 
-from common.config_rules import Number, declare_rules
+from common.config.config_rules import Number, declare_rules
 from modeling.encoders.features import Features
 from modeling.encoders.region_pooling import region_pool
 from modeling.prompts.prompt_model import PROMPT_OPTIONS, Batch, PromptModel

@@ -11,7 +11,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 from yacs.config import CfgNode
 
-from common.config_rules import Number, declare_rules
+from common.config.config_rules import Number, declare_rules
 from modeling.prompts.class_prompts import (
     check_sources,
     class_sentences,

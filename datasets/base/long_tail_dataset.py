@@ -12,7 +12,7 @@ import numpy as np
 from dassl.data.datasets import DatasetBase, Datum
 from yacs.config import CfgNode
 
-from common.config_rules import Choice, Number, check_values, declare_rules
+from common.config.config_rules import Choice, Number, check_values, declare_rules
 from common.groups import GROUPS, group_of
 from datasets.base.checks import check_label_mask, overlaps
 from datasets.base.layout import Layout

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from common.files import write_whole
-from common.npz_files import read_npz
+from common.readers.npz_files import read_npz
 from datasets.base.subsets import path_draws
 
 _KEYS = {"paths", "known", "proportion"}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.files import MAX_BYTES
-from common.json_files import read_json
+from common.readers.json_files import read_json
 from datasets.files.list_files import MAX_PROBLEMS, DataFileError, Problem, iter_rows, split_path
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from common.files import read_whole
-from common.pickles.arrays import ARRAYS
-from common.pickles.machine import read_pickle
+from common.readers.pickles.arrays import ARRAYS
+from common.readers.pickles.machine import read_pickle
 from datasets.files.list_files import DataFileError, Problem
 
 

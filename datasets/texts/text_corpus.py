@@ -15,7 +15,7 @@ import numpy as np
 from yacs.config import CfgNode
 
 from common.choices import hint
-from common.config_rules import Choice, Number, check_values, declare_rules
+from common.config.config_rules import Choice, Number, check_values, declare_rules
 from datasets.files.captions import read_captions
 from datasets.files.list_files import DataFileError, Problem, iter_rows, split_path
 from datasets.texts.caption_labeler import TABLES, CaptionLabeler, Synonyms, read_synonyms

@@ -27,7 +27,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from common.safetensors_files import open_safetensors
+from common.readers.safetensors_files import open_safetensors
 from loading.cache.unfinished_files import NOTE, unfinished
 from modeling.encoders.features import Features
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from common.picture_files import open_picture
+from common.readers.picture_files import open_picture
 from loading.decoding import cores, decoded
 from loading.samplers import FLIPPED, ImageDataset, Sample
 

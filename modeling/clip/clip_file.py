@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from common.choices import check_choice
-from common.pickles.vocabulary import printable
-from common.torch_files import is_torchscript
+from common.readers.pickles.vocabulary import printable
+from common.readers.torch_files import is_torchscript
 from modeling.clip.architecture import ACTIVATIONS, VOCABULARY, Architecture, Sizes, sizes_of
 from modeling.clip.configs import config_beside
 from modeling.clip.formats import (

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.json_files import read_json
-from common.pickles.vocabulary import printable
+from common.readers.json_files import read_json
+from common.readers.pickles.vocabulary import printable
 from modeling.clip.architecture import HEAD_WIDTH, VOCABULARY, Architecture, Sizes, Tower
 from modeling.clip.formats import HUGGING_FACE, Format
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from common.pickles.vocabulary import printable
+from common.readers.pickles.vocabulary import printable
 
 StateDict = dict[str, Tensor]
 

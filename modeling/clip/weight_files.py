@@ -16,11 +16,18 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from common.pickles.arrays import ARRAYS
-from common.pickles.tensors import TENSORS
-from common.pickles.vocabulary import PLAIN, Function, Placeholder, Vocabulary, printable, refusal
-from common.safetensors_files import open_safetensors
-from common.torch_files import is_torchscript, read_torch_file
+from common.readers.pickles.arrays import ARRAYS
+from common.readers.pickles.tensors import TENSORS
+from common.readers.pickles.vocabulary import (
+    PLAIN,
+    Function,
+    Placeholder,
+    Vocabulary,
+    printable,
+    refusal,
+)
+from common.readers.safetensors_files import open_safetensors
+from common.readers.torch_files import is_torchscript, read_torch_file
 
 StateDict = dict[str, Tensor]
 
@@ -47,7 +54,7 @@ def read_state_dict(path: str | os.PathLike) -> StateDict:
     """Read the tensors of a weight file by name.
 
     What a file of torch's may hold, and the limits that follow from its size, are those of
-    `common.torch_files`.
+    `common.readers.torch_files`.
 
     Args:
         path: a safetensors file, a TorchScript archive, or a `torch.save` file that holds a state

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from common.choices import check_choice
 from common.files import read_text
-from common.json_files import read_json
+from common.readers.json_files import read_json
 from modeling.clip.loader import encode_words, tokenize
 from modeling.clip.tokenizer import CONTEXT_LENGTH
 from modeling.encoders.text_encoder import TextEncoder

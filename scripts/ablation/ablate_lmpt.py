@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 import train
 from common.files import write_text
-from evaluation.reports import load_results
-from evaluation.tables import METRICS, summarise
+from evaluation.results.reports import load_results
+from evaluation.tables.result_tables import METRICS, summarise
 
 _L, _C = "TRAINER.LMPT.", "TRAINER.COOP."
 # Parts of the embedding loss: without the class-aware margin every class has the same, with gamma 0

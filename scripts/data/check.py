@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from common.files import read_whole
 from common.groups import GROUPS, group_of
-from common.picture_files import open_picture
+from common.readers.picture_files import open_picture
 from datasets.files.captions import read_captions
 from datasets.files.class_freq import read_class_freq
 from datasets.files.list_files import DataFileError, ListEntry, read_labels, read_list

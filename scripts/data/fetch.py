@@ -11,7 +11,7 @@ from urllib.error import HTTPError, URLError
 
 from tqdm import tqdm
 
-from common.picture_files import open_picture
+from common.readers.picture_files import open_picture
 from common.download import ALGORITHMS, download, fetch
 from scripts.data.check import is_picture, read_lists
 from scripts.data.sources import Archive, Published, Source

@@ -22,7 +22,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from common.bounded import Bounded
+from common.readers.bounded import Bounded
 from common.files import IrregularFileError, open_regular
 
 MAX_FILES = 500_000  # in one archive; COCO's largest has 118,287, and each takes 1 KB of memory

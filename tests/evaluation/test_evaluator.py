@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from evaluation.evaluator import MultiLabelLongTail, extend_cfg
-from evaluation.fitted_files import Fitted, Origin, ScoredModel
-from tests.helpers.naive_metrics import naive_average_precision, naive_threshold_metrics
+from evaluation.fitted.fitted_files import Fitted, Origin, ScoredModel
+from tests.helpers.naive.naive_metrics import naive_average_precision, naive_threshold_metrics
 
 from dassl.config import get_cfg_default  # isort: skip - evaluation makes dassl importable
 from dassl.evaluation import build_evaluator  # isort: skip

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageOps
 
-from common import picture_files
+from common.readers import picture_files
 from loading.images import PictureError, check_pictures, read_picture
 
 DATA = Path(os.environ.get("LMPT_REAL_DATA", "data"))

@@ -6,7 +6,7 @@ from torch.autograd import gradcheck
 
 from losses.asymmetric import asymmetric_loss
 from losses.focal import binary_cross_entropy, focal_loss
-from tests.helpers import naive_losses as naive
+from tests.helpers.naive import naive_losses as naive
 
 SETTINGS = [(4.0, 0.0, 0.05), (4.0, 1.0, 0.05), (2.0, 1.0, 0.2), (1.5, 0.0, 0.0)]
 

@@ -6,7 +6,7 @@ from torch.autograd import gradcheck
 
 from losses.class_balanced import MODES, class_balanced_loss, effective_number_weights
 from losses.focal import focal_loss
-from tests.helpers import naive_losses as naive
+from tests.helpers.naive import naive_losses as naive
 
 NUM_TRAIN = 120
 

@@ -14,7 +14,7 @@ from losses.class_specific_embedding import (
     effective_counts,
 )
 from modeling.captions.token_distance import aligned_distance
-from tests.helpers import naive_losses as naive
+from tests.helpers.naive import naive_losses as naive
 
 
 def loss_case(seed, images=6, classes=5):

@@ -12,7 +12,7 @@ from losses.distribution_balanced import (
     rebalance_weights,
 )
 from losses.focal import binary_cross_entropy
-from tests.helpers import naive_losses as naive
+from tests.helpers.naive import naive_losses as naive
 
 NUM_TRAIN = 120
 

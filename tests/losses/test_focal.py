@@ -9,7 +9,7 @@ from torch.autograd import gradcheck
 
 from losses import LOSSES, build_loss
 from losses.focal import binary_cross_entropy, focal_loss
-from tests.helpers import naive_losses as naive
+from tests.helpers.naive import naive_losses as naive
 
 
 @pytest.mark.parametrize("reduction", ["mean", "per_image", "sum"])

@@ -6,7 +6,7 @@ from torch.autograd import gradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from losses.ranking import ranking_loss
-from tests.helpers import naive_losses as naive
+from tests.helpers.naive import naive_losses as naive
 
 
 @pytest.mark.parametrize("margin", [1.0, 0.25])

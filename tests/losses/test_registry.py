@@ -15,11 +15,11 @@ from yacs.config import CfgNode
 import losses
 import losses.config
 import train
-from common.config_rules import Number, rule_of
+from common.config.config_rules import Number, rule_of
 from common.plugins import BrokenModule, import_modules
 from losses import LOSSES, build_loss, loss_options, register_loss
 from losses.registry import DEFAULTS, NODES, forget_losses
-from tests.helpers import naive_losses as naive
+from tests.helpers.naive import naive_losses as naive
 from tests.helpers.project_copy import ROOT, copy_project
 from tests.helpers.small_set import arguments, results, write_set
 

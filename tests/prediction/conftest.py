@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers.trained_runs import TrainedRuns
+from tests.helpers.runs.trained_runs import TrainedRuns
 
 
 @pytest.fixture(scope="session")

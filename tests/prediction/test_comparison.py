@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from evaluation.fitted_files import Origin
-from evaluation.saved_thresholds import save_thresholds
-from evaluation.threshold_choice import ChosenThreshold, Criterion
+from evaluation.fitted.fitted_files import Origin
+from evaluation.fitted.saved_thresholds import save_thresholds
+from evaluation.fitted.threshold_choice import ChosenThreshold, Criterion
 from prediction.comparison import Column, Row, column_of, sorted_rows
+from tests.helpers.runs.untrained_runs import untrained
 from tests.helpers.small_set import NAMES
-from tests.helpers.untrained_runs import untrained
 
 
 def test_rows_follow_the_first_model_that_knows_a_class():

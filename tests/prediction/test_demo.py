@@ -6,8 +6,8 @@ import torch
 
 from prediction import zero_shot
 from prediction.demo import LONGEST_SIDE, Demo, zero_shot_beside
+from tests.helpers.runs.untrained_runs import a_picture, untrained
 from tests.helpers.small_set import NAMES
-from tests.helpers.untrained_runs import a_picture, untrained
 
 
 @pytest.fixture(scope="module")

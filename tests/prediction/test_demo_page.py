@@ -8,8 +8,8 @@ import socket
 import pytest
 
 from prediction.demo import Demo, zero_shot_beside
+from tests.helpers.runs.untrained_runs import a_picture, untrained
 from tests.helpers.small_set import NAMES
-from tests.helpers.untrained_runs import a_picture, untrained
 
 pytest.importorskip("gradio", reason="gradio is not installed: requirements-optional.txt")
 

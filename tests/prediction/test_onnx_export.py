@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from evaluation.saved_scores import load_scores
+from evaluation.results.saved_scores import load_scores
 from loading.images import read_picture
 from prediction import load_run, onnx_export
 from prediction.onnx_export import OPSET, write_onnx

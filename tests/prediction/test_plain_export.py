@@ -15,11 +15,11 @@ import torch
 from safetensors import safe_open
 
 from common.download import file_digest
-from evaluation.average_precision import average_precision
-from evaluation.fitted_files import Origin
-from evaluation.saved_scores import load_scores
-from evaluation.saved_thresholds import save_thresholds
-from evaluation.threshold_choice import Criterion, choose_thresholds
+from evaluation.fitted.fitted_files import Origin
+from evaluation.fitted.saved_thresholds import save_thresholds
+from evaluation.fitted.threshold_choice import Criterion, choose_thresholds
+from evaluation.metrics.average_precision import average_precision
+from evaluation.results.saved_scores import load_scores
 from prediction import load_run
 from prediction.plain_export import write_plain
 from tests.helpers.project_copy import PACKAGES, ROOT

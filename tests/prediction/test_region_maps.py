@@ -16,8 +16,8 @@ from prediction.region_maps import (
     region_map,
     seen_part,
 )
+from tests.helpers.runs.untrained_runs import a_picture, untrained
 from tests.helpers.small_set import NAMES
-from tests.helpers.untrained_runs import a_picture, untrained
 
 WEIGHT = 0.3
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import train
-from evaluation.saved_scores import load_scores
+from evaluation.results.saved_scores import load_scores
 from loading.images import read_picture
 from prediction import load_run, zero_shot
 from tests.helpers.small_set import NAMES, arguments, write_set

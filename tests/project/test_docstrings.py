@@ -32,8 +32,8 @@ def docstrings(path):
 
 def complaints(text):
     """What is not in the project's style."""
-    if "``" in text:
-        yield "double backticks"
+    if "``" in text or re.search(r":[a-z]+:`", text):
+        yield "double backticks, or a role of Sphinx's"
     section = ""
     for line in text.splitlines():
         if line in SECTIONS:
@@ -61,4 +61,7 @@ def test_docstrings_are_in_one_style(package):
 
 def test_the_style_is_looked_for():
     text = "First.\n\nArgs:\n    a: The one.\n    b, c: Dassl's.\n\nRaises:\n    ValueError: ``a``."
-    assert list(complaints(text)) == ["double backticks", "Args: entry begins with a capital: The"]
+    assert list(complaints(text)) == [
+        "double backticks, or a role of Sphinx's",
+        "Args: entry begins with a capital: The",
+    ]

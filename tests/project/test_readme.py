@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from common.yaml_files import read_with_bases
+from common.readers.yaml_files import read_with_bases
 from tests.helpers.project_copy import copy_project
 from tests.helpers.small_set import arguments, write_set
 

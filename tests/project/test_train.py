@@ -8,7 +8,7 @@ import torch
 
 import train
 from common.user_errors import run_command
-from evaluation.average_precision import average_precision
+from evaluation.metrics.average_precision import average_precision
 from tests.helpers.small_clip import TOWERS, random_clip
 from tests.helpers.small_set import NAMES, arguments, contexts, results, write_set
 from trainers.base import PromptTrainer

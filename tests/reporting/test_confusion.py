@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reporting.confusion import MIN_IMAGES, Confusion, confusion, most_confused
-from tests.helpers.saved_runs import made_scores
+from tests.helpers.runs.saved_runs import made_scores
 
 
 def naive_confusion(scores, targets, a, b):

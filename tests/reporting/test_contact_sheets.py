@@ -17,7 +17,7 @@ from reporting.contact_sheets import (
 )
 from reporting.methods import Ranking, read_methods
 from reporting.regions import Box, region_box
-from tests.helpers.saved_runs import made_scores
+from tests.helpers.runs.saved_runs import made_scores
 
 
 def opened(content):

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from evaluation.average_precision import average_precision
+from evaluation.metrics.average_precision import average_precision
 from reporting.curves import learning_curves, precision_recall
-from tests.helpers.saved_runs import made_scores
+from tests.helpers.runs.saved_runs import made_scores
 
 
 @pytest.mark.parametrize("seed", range(3))

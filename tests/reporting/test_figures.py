@@ -23,7 +23,7 @@ from reporting.figures import (
     learning_names,
 )
 from reporting.methods import Method, read_methods
-from tests.helpers.saved_runs import made_scores, write_run
+from tests.helpers.runs.saved_runs import made_scores, write_run
 
 HOSTILE = ["<script>alert(1)</script>", r"$\frac{", "_a & b"]
 

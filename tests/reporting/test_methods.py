@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from evaluation.plots import MARKERS
-from evaluation.saved_scores import load_scores, rank_scores, save_scores
+from evaluation.results.saved_scores import load_scores, rank_scores, save_scores
+from evaluation.tables.plots import MARKERS
 from reporting.methods import read_methods, threshold_in
-from tests.helpers.saved_runs import made_scores, write_run
+from tests.helpers.runs.saved_runs import made_scores, write_run
 
 NAMES = ["cat", "dog", "tv"]
 

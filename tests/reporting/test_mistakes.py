@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from reporting.mistakes import worst_mistakes
-from tests.helpers.saved_runs import made_scores
+from tests.helpers.runs.saved_runs import made_scores
 
 
 def naive_mistakes(scores, targets):

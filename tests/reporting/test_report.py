@@ -11,9 +11,9 @@ pytest.importorskip("matplotlib")
 
 from PIL import Image
 
-from evaluation.reports import load_results
+from evaluation.results.reports import load_results
 from reporting.report import write_report
-from tests.helpers.saved_runs import made_scores, write_run
+from tests.helpers.runs.saved_runs import made_scores, write_run
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -15,7 +15,7 @@ from reporting.tables import (
     write_confusion,
     write_runs,
 )
-from tests.helpers.saved_runs import made_scores, write_run
+from tests.helpers.runs.saved_runs import made_scores, write_run
 
 NAMES = ["cat", "a,b", "tv", "owl"]
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from evaluation.average_precision import average_precision
+from evaluation.metrics.average_precision import average_precision
 from scripts import bench
 from scripts.benchmark import measure as bench_measure
 from scripts.benchmark import sides as bench_sides

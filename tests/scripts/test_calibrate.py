@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import train
-from evaluation.saved_scores import load_scores
+from evaluation.results.saved_scores import load_scores
 from prediction import Predictor, load_run
 from scripts import calibrate, choose_thresholds
 from tests.helpers.small_pictures import SIZE, write_pictures

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import train
-from evaluation.saved_scores import load_scores
-from evaluation.threshold_metrics import threshold_metrics
+from evaluation.metrics.threshold_metrics import threshold_metrics
+from evaluation.results.saved_scores import load_scores
 from prediction import Predictor, load_run
 from scripts import choose_thresholds
 from tests.helpers.small_set import NAMES, arguments, results, write_set

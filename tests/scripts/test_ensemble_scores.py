@@ -8,9 +8,9 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from evaluation.reports import load_results
-from evaluation.saved_scores import save_scores
-from evaluation.tables import results_table
+from evaluation.results.reports import load_results
+from evaluation.results.saved_scores import save_scores
+from evaluation.tables.result_tables import results_table
 from scripts import ensemble_scores
 
 GROUPS = ["head", "medium", "tail", "tail"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts.parse_results import main
-from tests.helpers.scored_runs import write_run
+from tests.helpers.runs.scored_runs import write_run
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "parse_results.py"
 

@@ -6,7 +6,7 @@ pytest.importorskip("matplotlib")
 
 from common.user_errors import run_command
 from scripts.report import main
-from tests.helpers.saved_runs import made_scores, write_run
+from tests.helpers.runs.saved_runs import made_scores, write_run
 
 
 def test_the_page_is_written_where_it_was_asked_for(tmp_path, capsys):

@@ -6,8 +6,8 @@ import json
 import pytest
 
 import sweeping.sweep
+from common.readers.yaml_files import read_yaml
 from common.user_errors import run_command
-from common.yaml_files import read_yaml
 from scripts import sweep
 from tests.helpers.small_clip import RESOLUTION
 from tests.helpers.small_set import write_set

@@ -4,7 +4,7 @@ import pytest
 
 from command_line import build_parser
 from configuration import build_cfg
-from tests.helpers.fake_training import small_plan
+from tests.helpers.runs.fake_training import small_plan
 
 
 def read(words):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.yaml_files import read_yaml
+from common.readers.yaml_files import read_yaml
 from sweeping.recipe_files import keep_text, recipe_text
 
 

@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from evaluation.reports import load_results
-from evaluation.tables import results_table
+from evaluation.results.reports import load_results
+from evaluation.tables.result_tables import results_table
 from sweeping import sweep as sweep_module
 from sweeping.sweep import Sweep
-from tests.helpers.fake_training import SPACE, fake_training, small_plan
+from tests.helpers.runs.fake_training import SPACE, fake_training, small_plan
 
 pytest.importorskip("optuna")
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sweeping.trials import MethodTrials, open_storage
-from tests.helpers.fake_training import SPACE, small_plan
+from tests.helpers.runs.fake_training import SPACE, small_plan
 
 pytest.importorskip("optuna")
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.helpers.naive_losses import bce
-from tests.helpers.naive_text import naive_text_features
+from tests.helpers.naive.naive_losses import bce
+from tests.helpers.naive.naive_text import naive_text_features
 from tests.helpers.small_set import NAMES, results
 from tests.helpers.small_trainer import (
     assert_same_gradients,

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from losses import LOSSES
-from tests.helpers.naive_losses import bce
-from tests.helpers.naive_text import naive_text_features
+from tests.helpers.naive.naive_losses import bce
+from tests.helpers.naive.naive_text import naive_text_features
 from tests.helpers.small_set import NAMES
 from tests.helpers.small_trainer import (
     assert_same_gradients,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from modeling.clip.loader import tokenize
-from tests.helpers.naive_losses import bce
+from tests.helpers.naive.naive_losses import bce
 from tests.helpers.small_set import NAMES, results
 from tests.helpers.small_trainer import (
     assert_same_gradients,

@@ -10,7 +10,7 @@ from torch import nn
 from modeling.clip.loader import tokenize
 from modeling.encoders.features import Features
 from modeling.prompts.prompt_model import Batch
-from tests.helpers import naive_losses as naive
+from tests.helpers.naive import naive_losses as naive
 from tests.helpers.small_clip import TOWERS
 from tests.helpers.small_set import NAMES, arguments, results
 from tests.helpers.small_trainer import built

@@ -7,8 +7,8 @@ from pathlib import Path
 from yacs.config import CfgNode
 
 from evaluation.evaluator import MultiLabelLongTail
-from evaluation.fitted_files import ScoredModel
-from evaluation.saved_thresholds import load_thresholds
+from evaluation.fitted.fitted_files import ScoredModel
+from evaluation.fitted.saved_thresholds import load_thresholds
 from loading.cache.feature_key import weights_digest
 from modeling.prompts.prompt_model import PromptModel
 from trainers.base.prompt_trainer import PromptTrainer

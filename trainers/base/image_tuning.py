@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from yacs.config import CfgNode
 
-from common.config_rules import Choice, Number, declare_rules
+from common.config.config_rules import Choice, Number, declare_rules
 from modeling.clip.precision import TRAINABLE
 from modeling.prompts.prompt_model import PromptModel
 from modeling.tuning.kinds import KINDS, NONE, OPTIONS, tune_image_tower

@@ -6,7 +6,7 @@ from dassl.data.transforms.transforms import AVAI_CHOICES
 from yacs.config import CfgNode
 
 import compat.dassl_rules  # noqa: F401 - the rules of the keys that Dassl declares
-from common.config_rules import Choice, Number, check_values, declare_rules
+from common.config.config_rules import Choice, Number, check_values, declare_rules
 from loading.transforms import check_transforms
 from modeling.clip.architecture import ACTIVATIONS
 from modeling.clip.clip_file import AUTO

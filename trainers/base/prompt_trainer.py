@@ -12,23 +12,23 @@ from dassl.optim import build_optimizer
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from evaluation.run_report import RunReport
+from evaluation.results.run_report import RunReport
 from loading.cache.feature_key import clip_digest
 from losses.config import loss_from_config
 from modeling.encoders.features import Features
 from modeling.prompts.prompt_model import PromptModel
 from trainers.base.build_model import build_model
-from trainers.base.checkpoints import BEST, Checkpoints
-from trainers.base.epoch_log import EpochLog
 from trainers.base.epoch_selection import EpochSelection
 from trainers.base.image_tuning import check_tuning, groups_with_rates, tunes
 from trainers.base.inference import Inference
-from trainers.base.initial_weights import load_initial_weights
+from trainers.base.logs.epoch_log import EpochLog
+from trainers.base.logs.run_board import RunBoard
 from trainers.base.options import check_shared_options, own_options
 from trainers.base.plateau import build_schedule
-from trainers.base.run_board import RunBoard
-from trainers.base.run_record import RunRecord, origin_of
-from trainers.base.run_state import RunState
+from trainers.base.saving.checkpoints import BEST, Checkpoints
+from trainers.base.saving.initial_weights import load_initial_weights
+from trainers.base.saving.run_record import RunRecord, origin_of
+from trainers.base.saving.run_state import RunState
 from trainers.base.split_evaluation import SplitEvaluation
 from trainers.base.step import TrainingStep
 from trainers.base.towers import load_towers

@@ -14,7 +14,7 @@ from dassl.data.transforms import build_transform
 from torch import Tensor
 from yacs.config import CfgNode
 
-from common.config_rules import Choice, Number, declare_rules
+from common.config.config_rules import Choice, Number, declare_rules
 from loading.cache.feature_cache import CachedLoader
 from loading.cache.feature_store import FeatureStore, cache_folder
 from loading.images import read_picture

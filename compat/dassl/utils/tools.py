@@ -16,8 +16,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from common.files import MAX_BYTES, replacing, write_text
-from common.json_files import read_json as _read_json
-from common.picture_files import open_picture
+from common.readers.json_files import read_json as _read_json
+from common.readers.picture_files import open_picture
 
 
 def mkdir_if_missing(dirname: str) -> None:

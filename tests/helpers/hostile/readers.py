@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from common.config_values import flatten, override, paired
-from common.npz_files import read_npz
+from common.config.config_values import flatten, override, paired
+from common.readers.npz_files import read_npz
+from common.readers.yaml_files import read_with_bases
 from common.run_lock import run_lock
-from common.yaml_files import read_with_bases
 from compat.bootstrap import ensure_dassl
 
 ensure_dassl()
@@ -27,8 +27,8 @@ from datasets.files.captions import read_captions
 from datasets.files.class_freq import read_class_freq
 from datasets.files.list_files import DataFileError, read_labels, read_list
 from datasets.texts.caption_labeler import read_synonyms
-from evaluation.fitted_files import read_fitted
-from evaluation.reports import load_results
+from evaluation.fitted.fitted_files import read_fitted
+from evaluation.results.reports import load_results
 from loading.cache.feature_files import CannotStoreError, FeatureFile
 from loading.images import PictureError, read_picture
 from modeling.clip.configs import config_beside, normalisation_note

@@ -23,7 +23,7 @@ from tests.helpers.small_set import write_set
 from tests.helpers.small_trainer import build
 from trainers import MODULES
 from trainers.base import PromptTrainer
-from trainers.base.meters import TermMeters
+from trainers.base.logs.meters import TermMeters
 
 BATCH = 8
 META = torch.device("meta")

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.helpers.runs.tuned_towers import FITTING, KINDS
 from tests.helpers.small_set import results
 from tests.helpers.small_trainer import build, first_step, write_calm_set
-from tests.helpers.tuned_towers import FITTING, KINDS
 
 QUICK = ("OPTIM.NAME", "adamw", "OPTIM.LR", 1e-3, "OPTIM.WARMUP_EPOCH", 0)
 

@@ -1,0 +1,1 @@
+"""Config keys: their rules, values, former spellings, and the yaml files of a run."""

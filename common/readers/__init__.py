@@ -1,0 +1,1 @@
+"""Readers of files as data: nothing in a file is ever run."""

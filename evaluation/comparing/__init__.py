@@ -1,0 +1,1 @@
+"""Differences between methods, with intervals, and published figures beside ours."""

@@ -1,0 +1,1 @@
+"""Metrics: average precision, thresholds, precision and recall, spread over seeds."""

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import zipfile
+
+import numpy as np
+import pytest
+
+from common.readers import npz_files
+from common.readers.npz_files import read_npz
+
+ARRAYS = {
+    "numbers": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "columns": np.asfortranarray(np.arange(6).reshape(2, 3)),
+    "truth": np.array([True, False]),
+    "texts": np.array(["a", "größer"]),
+    "one": np.array(0.5),
+    "none": np.zeros((0, 3), ">i4"),
+}
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_are_those_of_numpy(save, tmp_path):
+    save(tmp_path / "a.npz", **ARRAYS)
+    found = read_npz(tmp_path / "a.npz", ARRAYS)
+    for name, array in ARRAYS.items():
+        assert found[name].dtype == array.dtype and found[name].shape == array.shape
+        np.testing.assert_array_equal(found[name], array)
+
+
+def refused(path, names, *words):
+    with pytest.raises(ValueError) as refusal:
+        read_npz(path, names)
+    message = str(refusal.value)
+    assert str(path) in message and all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("array", [np.array([None]), np.zeros(2, "i4,f8"), np.array([b"a"])])
+def test_other_values_than_numbers_and_texts(array, tmp_path):
+    np.savez(tmp_path / "a.npz", a=array)
+    refused(tmp_path / "a.npz", ["a"], "a holds something other than numbers")
+
+
+def test_an_absent_array(tmp_path):
+    np.savez(tmp_path / "a.npz", a=np.zeros(2))
+    refused(tmp_path / "a.npz", ["a", "b"], "b.npy")
+
+
+def test_more_memory_than_the_size_explains(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", a=np.zeros(100_000))
+    monkeypatch.setattr(npz_files, "MAX_UNPACKED", 1000)
+    refused(tmp_path / "a.npz", ["a"], "far more memory")
+
+
+def test_every_flipped_bit_of_the_values_is_noticed(tmp_path):
+    np.savez(tmp_path / "a.npz", a=np.arange(8, dtype="<i8"))
+    content = (tmp_path / "a.npz").read_bytes()
+    start = content.index(np.arange(8, dtype="<i8").tobytes())
+    for place in (start, start + 30, start + 63):
+        damaged = bytearray(content)
+        damaged[place] ^= 4
+        (tmp_path / "a.npz").write_bytes(damaged)
+        refused(tmp_path / "a.npz", ["a"], "CRC")
+
+
+def test_other_compressions_have_no_limit_and_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", a=np.zeros(2))
+    with zipfile.ZipFile(tmp_path / "a.npz") as source:
+        content = source.read("a.npy")
+    with zipfile.ZipFile(tmp_path / "b.npz", "w", zipfile.ZIP_LZMA) as target:
+        target.writestr("a.npy", content)
+    refused(tmp_path / "b.npz", ["a"], "compressed in another way")

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from evaluation.comparing.published import PUBLISHED, published_table
+from tests.helpers import small_results
+
+ROWS = """method,backbone,dataset,metric,total,head,medium,tail,source
+LMPT,RN50,VOC-LT,mAP,85.00,,,,a page https://example.org/a
+DualCoOp++,,VOC-LT,mAP,81.00,,,,another
+TaI-DPT,RN50,VOC-LT,mAP,83.00,70.00,,90.00,a third
+LMPT,RN50,COCO-LT,mAP,58.00,,,,a page
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "published.csv").write_text(ROWS)
+    return tmp_path / "published.csv"
+
+
+def make_result(trainer="LMPT", seed=1, mean_ap=86.0, **changes):
+    metrics = {"mAP": 1.0, "mAP_softmax": mean_ap, "mAP_head": 75.0, "mAP_tail": 88.0}
+    facts = {"metrics": metrics, "per_class": [], "config": "rn50"}
+    return small_results.make_result(trainer, seed, **facts | changes)
+
+
+def joined(results, path):
+    rows = csv.DictReader(io.StringIO(published_table(results, "csv", path=path)))
+    return {(row["method"], row["classes"]): row for row in rows}
+
+
+def test_ours_minus_the_published_figure_in_a_column_of_its_own(path):
+    results = [make_result(seed=1), make_result(seed=2, mean_ap=88.0)]
+    row = joined(results, path)["LMPT", "total"]
+    figures = ("ours", "ours_std", "published", "difference", "seeds", "source")
+    assert [row[name] for name in figures] == [
+        *("87.00", "1.41", "85.00", "2.00", "2", "a page https://example.org/a"),
+    ]
+    text = published_table(results, path=path)
+    assert "87.00 ± 1.41        85.00         +2.00    a page\n" in text
+    assert "percent, mean ± standard deviation over seeds" in text.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("trainer", "published"), [("TaIDPT", "TaI-DPT"), ("DualCoOpPP", "DualCoOp++")]
+)
+def test_names_are_mapped(trainer, published, path):
+    found = joined([make_result(trainer)], path)
+    assert found[published, "total"]["ours"] == "86.00"
+    assert found["LMPT", "total"]["ours"] == ""  # published alone
+    assert not any(method == trainer for method, _ in found)
+
+
+def test_a_backbone_that_is_not_stated_is_any_and_others_must_agree(path):
+    found = joined([make_result("DualCoOpPP", backbone="ViT-B/16")], path)
+    assert found["DualCoOp++", "total"]["difference"] == "5.00"
+    assert found["DualCoOp++", "total"]["backbone"] == "not stated"
+    other = joined([make_result("TaIDPT", backbone="ViT-B/16")], path)
+    assert other["TaI-DPT", "total"]["ours"] == ""
+    assert other["TaIDPT", "total"]["ours"] == "86.00"  # ours alone
+    assert other["TaIDPT", "total"]["published"] == ""
+
+
+def test_groups_are_compared_in_the_softmax_space_alone(path):
+    softmax = joined([make_result("TaIDPT")], path)
+    assert softmax["TaI-DPT", "head"]["difference"] == "5.00"
+    assert softmax["TaI-DPT", "tail"]["difference"] == "-2.00"
+    assert ("TaI-DPT", "medium") not in softmax
+    logit = joined([make_result("TaIDPT", score="logit")], path)
+    assert logit["TaI-DPT", "total"]["difference"] == "3.00"
+    assert logit["TaI-DPT", "head"]["ours"] == "" and logit["TaI-DPT", "head"]["published"]
+
+
+def test_only_data_sets_with_runs_are_shown(path):
+    table = published_table([make_result(dataset="COCOLT")], path=path)
+    assert "+28.00" in table and "VOC-LT" not in table
+    with pytest.raises(ValueError, match="are of VOC-LT and COCO-LT, runs of ShapesLT"):
+        published_table([make_result(dataset="ShapesLT")], path=path)
+
+
+def test_the_file_of_this_project_is_read():
+    with PUBLISHED.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["dataset"] == "VOC-LT"]
+    found = joined([make_result("ZeroshotCLIP")], PUBLISHED)
+    assert {(row["method"], "total") for row in rows} < set(found)
+    assert found["ZeroshotCLIP", "total"]["published"] == ""
