@@ -7,7 +7,7 @@ import json
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,49 +21,55 @@ from common.files import write_text
 from compat.bootstrap import ensure_dassl
 from evaluation.evaluator import MultiLabelLongTail
 
-__all__ = ["write_results"]
+__all__ = ["EvaluatedRun", "write_results"]
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """What was evaluated, under the keys of results.json.
+
+    Attributes:
+        trainer: registered name, as are `dataset` and `backbone`.
+        dataset: see `trainer`.
+        backbone: see `trainer`.
+        seed: of the run.
+        split: that was evaluated, e.g. "test".
+        epoch: epochs of training behind the weights; None if unknown.
+        selection: how these weights were chosen: "last_step", "best_val", "best_test", "epoch_<N>"
+            (asked for by number), or "unknown".
+        seconds: wall-clock time of the whole run, interruptions left out; None if unknown.
+        seconds_spent: of its parts, "caching" (decoding and encoding once) and "training".
+    """
+
+    trainer: str
+    dataset: str
+    backbone: str
+    seed: int
+    split: str
+    epoch: int | None
+    selection: str
+    seconds: float | None = None
+    seconds_spent: Mapping[str, float] | None = None
 
 
 def write_results(
     path: str | Path,
-    *,
-    trainer: str,
-    dataset: str,
-    backbone: str,
-    seed: int,
-    split: str,
-    epoch: int | None,
-    selection: str,
+    run: EvaluatedRun,
     evaluator: EvaluatorBase,
     metrics: Mapping[str, float],
     config_text: str,
-    seconds: float | None = None,
-    spent: Mapping[str, float] | None = None,
-    origin: Mapping[str, Any] | None = None,
-    recipe: Mapping[str, Any] | None = None,
-    extra_versions: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write results.json after an evaluation; whole or not at all.
 
     Args:
         path: file to write; missing folders are made.
-        trainer: registered name, as are `dataset` and `backbone`.
-        dataset: see `trainer`.
-        backbone: see `trainer`.
-        seed: seed of the run.
-        split: evaluated split, e.g. "test".
-        epoch: number of epochs the evaluated weights were trained for; None if unknown.
-        selection: how these weights were chosen: "last_step", "best_val", "best_test", "epoch_<N>"
-            (asked for by number), or "unknown".
+        run: what was evaluated.
         evaluator: any of Dassl's; MultiLabelLongTail adds the classes, the score and the threshold,
             and where chosen thresholds come from if it has some.
         metrics: what `evaluator.evaluate()` returned.
         config_text: the whole config; only its SHA256 is written.
-        seconds: wall-clock time of the whole run, interruptions left out; None if unknown.
-        spent: seconds of its parts, "caching" (decoding and encoding once) and "training".
-        origin: of `provenance.provenance`; its keys are written beside the others.
-        recipe: how the recipe was chosen, of `recipe_choice`; left out if empty.
-        extra_versions: more libraries to name beside python, torch, torchvision, numpy and dassl.
+        more: further keys, such as those of `provenance`.
 
     Returns:
         What was written. Undefined numbers are None, null in the file.
@@ -73,43 +79,45 @@ def write_results(
     """
     if not metrics:
         raise ValueError("expected metrics to write, got none; call evaluator.evaluate() first")
-    ranks = isinstance(evaluator, MultiLabelLongTail)
-    results = {
-        "trainer": trainer,
-        "dataset": dataset,
-        "backbone": backbone,
-        "seed": seed,
-        "split": split,
-        "score": evaluator.score if ranks else None,
-        "epoch": epoch,
-        "selection": selection,
-        "seconds": seconds,
-        "seconds_spent": dict(spent or {}),
-        "threshold": (
-            {"value": evaluator.threshold, "of": evaluator.threshold_space} if ranks else None
-        ),
-        "metrics": dict(metrics),
-        "per_class": evaluator.per_class if ranks else [],
-        **(origin or {}),
-        "config_sha256": hashlib.sha256(config_text.encode()).hexdigest(),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-            "torchvision": str(torchvision.__version__),
-            "numpy": np.__version__,
-            "dassl": f"{dassl.__version__} ({ensure_dassl()})",
-            **(extra_versions or {}),
-        },
-    }
-    if recipe:
-        results["recipe"] = dict(recipe)
-    if ranks and evaluator.chosen is not None:
-        chosen = evaluator.chosen
-        results["chosen_thresholds"] = {"origin": asdict(chosen.origin), **chosen.rule}
-    results = _finite(results)
+    results = _finite(
+        {
+            **asdict(run),
+            "seconds_spent": dict(run.seconds_spent or {}),
+            "metrics": dict(metrics),
+            **_ranking(evaluator),
+            "config_sha256": hashlib.sha256(config_text.encode()).hexdigest(),
+            "versions": _versions(),
+            **(more or {}),
+        }
+    )
     text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(path, text)
     return results
+
+
+def _ranking(evaluator: EvaluatorBase) -> dict[str, Any]:
+    """How scores were ranked and decided upon; None and empty for other evaluators than ours."""
+    if not isinstance(evaluator, MultiLabelLongTail):
+        return {"score": None, "threshold": None, "per_class": []}
+    facts = {
+        "score": evaluator.score,
+        "threshold": {"value": evaluator.threshold, "of": evaluator.threshold_space},
+        "per_class": evaluator.per_class,
+    }
+    if evaluator.chosen is not None:
+        chosen = evaluator.chosen
+        facts["chosen_thresholds"] = {"origin": asdict(chosen.origin), **chosen.rule}
+    return facts
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torchvision": str(torchvision.__version__),
+        "numpy": np.__version__,
+        "dassl": f"{dassl.__version__} ({ensure_dassl()})",
+    }
 
 
 def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value

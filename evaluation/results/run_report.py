@@ -16,7 +16,7 @@ from evaluation.evaluator import MultiLabelLongTail
 from evaluation.recipe_choice import recipe_choice
 from evaluation.results.provenance import provenance, utc_date
 from evaluation.results.reports import ResultFiles, result_files
-from evaluation.results.result_writer import write_results
+from evaluation.results.result_writer import EvaluatedRun, write_results
 from evaluation.results.saved_scores import save_scores
 
 __all__ = ["RunReport"]
@@ -76,7 +76,7 @@ class RunReport:
         Args:
             split: that was evaluated, "test" or "val".
             epoch: that the evaluated weights were trained for; None if unknown.
-            selection: how these weights were chosen; see `write_results`.
+            selection: how these weights were chosen; see `EvaluatedRun`.
             evaluation: whether they were loaded, not trained; see `result_files`.
             seconds: wall-clock time of the whole run; None if unknown.
             seconds_spent: of its parts.
@@ -87,23 +87,21 @@ class RunReport:
         if cfg.TEST.SAVE_SCORES == "test" and isinstance(self.evaluator, MultiLabelLongTail):
             self._save_ranked(split, evaluation)
         path = self.files(evaluation).results
-        write_results(
-            path,
-            trainer=cfg.TRAINER.NAME,
-            dataset=cfg.DATASET.NAME,
-            backbone=cfg.MODEL.BACKBONE.NAME,
-            seed=cfg.SEED,
-            split=split,
-            epoch=epoch,
-            selection=selection,
-            evaluator=self.evaluator,
-            metrics=self.metrics,
-            config_text=self.config_text,
-            seconds=seconds,
-            spent=seconds_spent,
-            origin=self.origin | {"date": utc_date()},
-            recipe=recipe_choice(cfg),
+        run = EvaluatedRun(
+            cfg.TRAINER.NAME,
+            cfg.DATASET.NAME,
+            cfg.MODEL.BACKBONE.NAME,
+            cfg.SEED,
+            split,
+            epoch,
+            selection,
+            seconds,
+            seconds_spent,
         )
+        more = {**self.origin, "date": utc_date()}
+        if recipe := recipe_choice(cfg):
+            more["recipe"] = recipe
+        write_results(path, run, self.evaluator, self.metrics, self.config_text, more)
         print(f"Results written to {path}")
 
     def write_scores(

@@ -11,7 +11,7 @@ import torch
 from evaluation.evaluator import MultiLabelLongTail, extend_cfg
 from evaluation.fitted.fitted_files import Fitted, Origin, ScoredModel
 from evaluation.results.reports import load_results, runs_by_method, select_trainers
-from evaluation.results.result_writer import write_results
+from evaluation.results.result_writer import EvaluatedRun, write_results
 
 from dassl.config import get_cfg_default  # isort: skip - evaluation makes dassl importable
 from dassl.evaluation import Classification  # isort: skip
@@ -30,7 +30,7 @@ def evaluator():
     return evaluator
 
 
-def write(path, evaluator, **changes):
+def write(path, evaluator, metrics=None, more=None, **changes):
     facts = {
         "trainer": "LMPT",
         "dataset": "VOCLT",
@@ -39,16 +39,16 @@ def write(path, evaluator, **changes):
         "split": "test",
         "epoch": 50,
         "selection": "last_step",
-        "metrics": getattr(evaluator, "metrics", None),
-        "config_text": "OPTIM:\n  LR: 0.002\n",
     }
-    return write_results(path, evaluator=evaluator, **facts | changes)
+    metrics = getattr(evaluator, "metrics", None) if metrics is None else metrics
+    run = EvaluatedRun(**facts | changes)
+    return write_results(path, run, evaluator, metrics, "OPTIM:\n  LR: 0.002\n", more)
 
 
 def test_results_json_says_everything(tmp_path, evaluator):
     evaluator.evaluate()
     path = tmp_path / "new" / "results.json"
-    returned = write(path, evaluator, extra_versions={"clip": "2.6.0"}, seconds=90.5)
+    returned = write(path, evaluator, seconds=90.5)
 
     text = path.read_text(encoding="utf-8")
     assert json.loads(text) == returned
@@ -61,9 +61,7 @@ def test_results_json_says_everything(tmp_path, evaluator):
     assert returned["per_class"][1]["name"] == "café"
     assert returned["per_class"][2]["AP"] is None
     assert returned["config_sha256"] == hashlib.sha256(b"OPTIM:\n  LR: 0.002\n").hexdigest()
-    assert set(returned["versions"]) == {
-        "python", "torch", "torchvision", "numpy", "dassl", "clip"
-    }  # fmt: skip
+    assert set(returned["versions"]) == {"python", "torch", "torchvision", "numpy", "dassl"}
     assert re.fullmatch(r"\S+ \((stock|builtin)\)", returned["versions"]["dassl"])
     assert [p.name for p in path.parent.iterdir()] == ["results.json"]  # no temporary file
 
