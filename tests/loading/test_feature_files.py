@@ -7,7 +7,6 @@ import signal
 
 import pytest
 import torch
-import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -16,54 +15,23 @@ from loading.cache.feature_cache import FeatureCache, as_index_tensor
 from loading.cache.feature_files import CannotStoreError, FeatureFile
 from loading.samplers import Sample
 from modeling.encoders.features import Features
+from tests.helpers.small_features import (
+    CPU,
+    KEY,
+    D,
+    N,
+    R,
+    V,
+    encode_into,
+    features,
+    refuse,
+    same,
+    write_from,
+)
 
-CPU = torch.device("cpu")
 PATIENCE = 60  # seconds after which a process that should go on is taken to hang
-V, N, R, D = 2, 7, 4, 6
-KEY = {"files": "abc", "views": "plain, mirrored"}
 STATED = {**KEY, "format": "2", "shape": "2 views, 7 images"}
 CHECKSUMS = ["crc32 of global_features", "crc32 of local_features"]
-
-
-def features(local=True, mask=False):
-    """Features [V, N, ...], always the same."""
-    generator = torch.Generator().manual_seed(3)
-    sample = lambda *shape: F.normalize(torch.randn(shape, generator=generator), dim=-1)  # noqa: E731
-    return Features(
-        sample(V, N, D),
-        sample(V, N, R, D) if local else None,
-        torch.rand(V, N, R, generator=generator) < 0.5 if mask else None,
-    )
-
-
-def fill_from(source, put):
-    """Batches of three, views in turn, as encoding gives them."""
-    for first in range(0, N, 3):
-        for view in range(V):
-            rows = torch.arange(first, min(first + 3, N))
-            put(
-                view,
-                first,
-                Features(
-                    *(
-                        None if t is None else t[view, rows]
-                        for t in (source.global_features, source.local_features, source.mask)
-                    )
-                ),
-            )
-
-
-def fill(put):
-    fill_from(features(), put)
-
-
-def refuse(put):
-    raise AssertionError("encoded although the file was there")
-
-
-def same(one, other):
-    pairs = zip(vars(one).values(), vars(other).values(), strict=True)
-    return all((a is None and b is None) or torch.equal(a, b) for a, b in pairs)
 
 
 @pytest.fixture
@@ -79,7 +47,7 @@ def reopened(file, **changes):
 def test_what_was_stored_is_what_was_encoded(file, local, mask):
     source = features(local, mask)
     assert file.read(CPU) is None
-    made, new = file.make(lambda put: fill_from(source, put), CPU)
+    made, new = file.make(lambda write: write_from(source, write), CPU)
     assert new and torch.equal(made.global_features, source.global_features)
     if local:
         assert made.local_features.dtype is torch.float16
@@ -89,7 +57,7 @@ def test_what_was_stored_is_what_was_encoded(file, local, mask):
 
 
 def test_the_file_is_safetensors_that_states_its_contents(file):
-    file.make(fill, CPU)
+    file.make(encode_into, CPU)
     assert file.path.name.startswith("Set-train-ViT-B-16-")
     assert load_file(file.path)["local_features"].shape == (V, N, R, D)
     with safe_open(file.path, framework="pt") as opened:
@@ -147,18 +115,18 @@ def damage(path, how):
     ],
 )
 def test_a_damaged_file_is_made_again(file, how, capsys):
-    good, _ = file.make(fill, CPU)
+    good, _ = file.make(encode_into, CPU)
     damage(file.path, how)
     again = reopened(file)
     assert again.read(CPU) is None
     told = capsys.readouterr().out
     assert str(file.path) in told and "is damaged" in told and "encoding again" in told
-    made, new = again.make(fill, CPU)
+    made, new = again.make(encode_into, CPU)
     assert new and same(made, good) and same(reopened(file).read(CPU), good)
 
 
 def test_large_local_features_stay_in_the_file(file, monkeypatch):
-    in_memory, _ = file.make(fill, CPU)
+    in_memory, _ = file.make(encode_into, CPU)
     monkeypatch.setattr(feature_files, "MMAP_FROM_BYTES", 10)
     mapped = reopened(file).read(CPU)
     assert same(mapped, in_memory)
@@ -178,7 +146,7 @@ def test_large_local_features_stay_in_the_file(file, monkeypatch):
 def test_mapped_rows_are_read_when_they_are_needed(file, monkeypatch):
     """Changing the bytes of an unread row in place shows in the tensor: nothing was copied."""
     monkeypatch.setattr(feature_files, "MMAP_FROM_BYTES", 10)
-    mapped, _ = file.make(fill, CPU)
+    mapped, _ = file.make(encode_into, CPU)
     last = mapped.local_features[-1, -1, -1, -1].item()
     with open(file.path, "r+b") as opened:
         opened.seek(-2, os.SEEK_END)
@@ -187,8 +155,8 @@ def test_mapped_rows_are_read_when_they_are_needed(file, monkeypatch):
 
 
 def test_an_error_while_encoding_leaves_nothing(file):
-    def fail(put):
-        put(0, 0, Features(torch.zeros(3, D)))
+    def fail(write):
+        write(0, 0, Features(torch.zeros(3, D)))
         raise ValueError("a broken picture")
 
     with pytest.raises(ValueError, match="a broken picture"):
@@ -203,7 +171,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing(file, call, monkeypatch):
 
     monkeypatch.setattr(feature_files.os, call, full)
     with pytest.raises(CannotStoreError, match="No space left"):
-        file.make(fill, CPU)
+        file.make(encode_into, CPU)
     assert list(file.path.parent.iterdir()) == []
 
 
@@ -212,7 +180,7 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     file = FeatureFile(tmp_path / "file", "Set", KEY, V, N)
     assert file.read(CPU) is None
     with pytest.raises(CannotStoreError):
-        file.make(fill, CPU)
+        file.make(encode_into, CPU)
 
 
 @pytest.mark.parametrize("reason", ["no module", "no locks"])
@@ -226,10 +194,10 @@ def test_without_locks_each_run_writes_a_part_of_its_own(file, reason, monkeypat
 
         monkeypatch.setattr(unfinished_files.fcntl, "flock", no_locks)
 
-    def while_another_writes(put):
-        fill(put)
+    def while_another_writes(write):
+        encode_into(write)
         if not file.path.exists():
-            reopened(file).make(fill, CPU)
+            reopened(file).make(encode_into, CPU)
 
     made, new = file.make(while_another_writes, CPU)
     assert new and same(reopened(file).read(CPU), made)
@@ -261,12 +229,12 @@ class TestSeveralProcesses:
     def start(self, file, log):
         """A process that reads the file or makes it; it encodes when it may go on."""
 
-        def slow(put):
+        def slow(write):
             with open(log, "a") as opened:
                 opened.write("encoding\n")
             self.encoding.release()
             self.may_go_on.acquire()
-            fill(put)
+            encode_into(write)
 
         def work():
             views = file.read(CPU)
@@ -311,7 +279,7 @@ class TestSeveralProcesses:
         part.parent.mkdir(parents=True)
         part.write_bytes(b"half a file" * 1000)
         assert file.read(CPU) is None
-        made, new = file.make(fill, CPU)
+        made, new = file.make(encode_into, CPU)
         assert new and same(reopened(file).read(CPU), made) and not part.exists()
 
     def test_a_stopped_writer_is_named_and_not_waited_for(self, file, tmp_path, monkeypatch):
@@ -335,5 +303,5 @@ class TestSeveralProcesses:
         part.parent.mkdir(parents=True)
         part.symlink_to(tmp_path / "mine")
         with pytest.raises(CannotStoreError):
-            file.make(fill, CPU)
+            file.make(encode_into, CPU)
         assert (tmp_path / "mine").read_text() == "mine"

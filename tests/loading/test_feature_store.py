@@ -10,7 +10,7 @@ from torch import nn
 from loading.cache import feature_files
 from loading.cache.feature_store import FeatureStore, cache_folder, in_memory
 from modeling.encoders.features import Features
-from tests.loading.test_feature_files import CPU, KEY, N, V, features, fill, refuse, same
+from tests.helpers.small_features import CPU, KEY, N, V, encode_into, features, refuse, same
 
 
 @pytest.fixture
@@ -25,12 +25,12 @@ def store(tmp_path, encoder):
     )
 
 
-def ask(store, fill, split="train"):
-    return store.features(split, V, N, KEY, fill)
+def ask(store, encode_into, split="train"):
+    return store.features(split, V, N, KEY, encode_into)
 
 
 def test_the_second_run_loads_what_the_first_encoded(store, capsys):
-    first, second = ask(store(), fill), ask(store(), refuse)
+    first, second = ask(store(), encode_into), ask(store(), refuse)
     assert same(first, second)
     lines = capsys.readouterr().out.splitlines()
     path = r"\S+/cache/Set-train-ViT-B-16-[0-9a-f]{16}\.safetensors"
@@ -40,16 +40,16 @@ def test_the_second_run_loads_what_the_first_encoded(store, capsys):
 
 def test_a_weight_file_is_called_by_its_name_alone(store, tmp_path):
     (tmp_path / "mine.v2.pt").touch()
-    ask(store(str(tmp_path / "mine.v2.pt")), fill)
+    ask(store(str(tmp_path / "mine.v2.pt")), encode_into)
     (path,) = (tmp_path / "cache").iterdir()
     assert path.name.startswith("Set-train-mine.v2-")
 
 
 def test_splits_and_encoders_have_files_of_their_own(store, encoder, capsys):
-    ask(store(), fill)
-    ask(store(), fill, "test")
+    ask(store(), encode_into)
+    ask(store(), encode_into, "test")
     encoder.weight.data[0, 0] += 1
-    ask(store(), fill)
+    ask(store(), encode_into)
     assert capsys.readouterr().out.count("Encoded") == 3
     assert len(list(store().folder.iterdir())) == 3
 
@@ -59,7 +59,7 @@ def test_the_weights_are_read_once_and_when_needed(store, encoder, monkeypatch):
     monkeypatch.setattr(encoder, "state_dict", lambda: read.append(1) or state_dict())
     made = store()
     assert not read
-    ask(made, fill), ask(made, fill, "test")
+    ask(made, encode_into), ask(made, encode_into, "test")
     assert len(read) == 1
 
 
@@ -67,7 +67,7 @@ def test_a_folder_that_cannot_be_written_is_reported_once(tmp_path, encoder, cap
     (tmp_path / "file").touch()
     store = FeatureStore(tmp_path / "file", "Set", "tiny", encoder, "fp32", CPU)
     for split in ("train", "test"):
-        found = ask(store, fill, split)
+        found = ask(store, encode_into, split)
         assert torch.equal(found.global_features, features().global_features)
     told = capsys.readouterr().out
     assert told.count("not kept for later runs") == 1
@@ -79,16 +79,16 @@ def test_a_disk_that_fills_up_while_encoding_costs_only_time(store, monkeypatch,
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(feature_files._Writer, "write", full)
-    assert torch.equal(ask(store(), fill).global_features, features().global_features)
+    assert torch.equal(ask(store(), encode_into).global_features, features().global_features)
     assert "No space left" in capsys.readouterr().out
 
 
 def test_in_memory_holds_what_a_file_would(store):
-    assert same(in_memory("train", V, N, fill, CPU), ask(store(), fill))
+    assert same(in_memory("train", V, N, encode_into, CPU), ask(store(), encode_into))
 
 
 def test_one_view_is_spelled_as_one(capsys):
-    in_memory("test", 1, 3, lambda put: put(0, 0, Features(torch.zeros(3, 2))), CPU)
+    in_memory("test", 1, 3, lambda write: write(0, 0, Features(torch.zeros(3, 2))), CPU)
     assert "Encoded 3 test images x 1 view in" in capsys.readouterr().out
 
 

@@ -10,7 +10,7 @@ from loading.cache.image_cache import ImageCache, PreloadedImages, PreloadingLoa
 from loading.samplers import EpochBatchSampler, ImageDataset
 from loading.transforms import augmenting_transform, fixed_transform, split_at_pixels
 from tests.helpers.small_pictures import SIZE, read, write_pictures
-from tests.loading.test_transforms import inputs
+from tests.helpers.transform_inputs import inputs
 
 CPU = torch.device("cpu")
 MEAN, STD = [0.48, 0.46, 0.41], [0.27, 0.26, 0.28]

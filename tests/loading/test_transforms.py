@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dassl.config import get_cfg_default
 from dassl.data.transforms.transforms import AVAI_CHOICES
 from PIL import Image
 from torch import Tensor
@@ -24,19 +23,11 @@ from loading.transforms import (
     split_at_pixels,
 )
 from modeling.clip.loader import import_clip
+from tests.helpers.transform_inputs import inputs
 
 DATA = Path(os.environ.get("LMPT_REAL_DATA", "data"))
 MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 GREY_LEVEL = 1 / 255 / min(STD)  # of a normalised picture
-
-
-def inputs(*names: str, **changes: object):
-    node = get_cfg_default().INPUT
-    node.SIZE, node.INTERPOLATION, node.RESIZE = (24, 24), "bicubic", "squash"
-    node.TRANSFORMS = names
-    for key, value in changes.items():
-        node[key] = value
-    return node
 
 
 def picture(width: int = 50, height: int = 31, seed: int = 0) -> Image.Image:

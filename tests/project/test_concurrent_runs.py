@@ -10,7 +10,7 @@ if not hasattr(os, "fork"):
     pytest.skip("the runs are forked", allow_module_level=True)
 
 from scripts.reliability.concurrent_runs import Run, main, problem_of
-from tests.project.test_kills import in_a_fork
+from tests.helpers.forks import in_a_fork
 
 ALONE = {1: {"results.json": "one"}, 2: {"results.json": "two"}}
 REFUSAL = "train.py: error: out is in use by process 71 on host since 12:00"

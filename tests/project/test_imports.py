@@ -173,3 +173,10 @@ def test_heavy_packages_are_imported_where_they_are_used():
 
 def test_every_package_has_a_floor():
     assert set(MAY_IMPORT) == PACKAGES
+
+
+def test_no_test_imports_another_test_file():
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for name, _ in imported(path):
+            last = name.rpartition(".")[2]
+            assert not (name.startswith("tests.") and last.startswith("test_")), f"{path}: {name}"

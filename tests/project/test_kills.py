@@ -12,6 +12,8 @@ import sys
 import pytest
 import torch
 
+from tests.helpers.forks import in_a_fork
+
 if sys.platform != "linux":
     pytest.skip("files of processes are looked up in /proc", allow_module_level=True)
 
@@ -19,15 +21,6 @@ from scripts.reliability.file_operations import FileOperations, Operation, Victi
 from scripts.reliability.kill_campaign import main
 from scripts.reliability.kill_cases import CASES
 from scripts.reliability.small_runs import contents
-
-
-def in_a_fork(work):
-    """Exit status of a process that does `work`; minus the signal's number if it was killed."""
-    child = os.fork()
-    if child == 0:
-        work()
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def change_files(folder):

@@ -7,8 +7,31 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from modeling.clip.loader import tokenize
-from tests.modeling.test_prompt_learner import naive_prompts
+from modeling.clip.loader import encode_words, tokenize
+
+
+def naive_prompts(
+    names: Sequence[str], clip_model: nn.Module, ctx: Tensor, position: str
+) -> Tensor:
+    """CoOp's prompts, put together token by token: [C, 77, E]."""
+    rows = []
+    n_ctx = ctx.shape[-2]
+    for c, name in enumerate(names):
+        name = name.replace("_", " ")
+        tokens = tokenize([" ".join(["X"] * n_ctx) + f" {name}."])
+        embedded = clip_model.token_embedding(tokens)[0]  # [77, E]
+        contexts = list(ctx[c] if ctx.dim() == 3 else ctx)
+        width = len(encode_words(name))
+        start, words = embedded[:1], embedded[1 + n_ctx : 1 + n_ctx + width]
+        rest = embedded[1 + n_ctx + width :]
+        half = n_ctx // 2
+        order = {
+            "end": [*start, *contexts, *words, *rest],
+            "middle": [*start, *contexts[:half], *words, *contexts[half:], *rest],
+            "front": [*start, *words, *contexts, *rest],
+        }[position]
+        rows.append(torch.stack(order))
+    return torch.stack(rows)
 
 
 def naive_text_features(

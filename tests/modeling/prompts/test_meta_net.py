@@ -8,9 +8,8 @@ from torch import nn
 from modeling.encoders.text_encoder import TextEncoder
 from modeling.prompts.meta_net import MetaNet, conditional_cosines, conditional_prompts
 from modeling.prompts.prompt_learner import PromptLearner
-from tests.helpers.naive.naive_text import naive_text_features
+from tests.helpers.naive.naive_text import naive_prompts, naive_text_features
 from tests.helpers.tolerance import assert_as_exact, in_double
-from tests.modeling.test_prompt_learner import naive_prompts
 
 NAMES = ["cat", "traffic_light", "tv monitor"]
 

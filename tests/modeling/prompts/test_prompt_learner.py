@@ -3,33 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from modeling.clip.loader import encode_words, import_clip, tokenize
+from modeling.clip.loader import import_clip, tokenize
 from modeling.clip.tokenizer import end_positions
 from modeling.prompts.prompt_learner import PromptLearner
+from tests.helpers.naive.naive_text import naive_prompts
 
 NAMES = ["cat", "traffic_light", "tv monitor", "motorbike"]
-
-
-def naive_prompts(names, clip_model, ctx, position):
-    """CoOp's prompts, put together token by token: [C, 77, E]."""
-    rows = []
-    n_ctx = ctx.shape[-2]
-    for c, name in enumerate(names):
-        name = name.replace("_", " ")
-        tokens = tokenize([" ".join(["X"] * n_ctx) + f" {name}."])
-        embedded = clip_model.token_embedding(tokens)[0]  # [77, E]
-        contexts = list(ctx[c] if ctx.dim() == 3 else ctx)
-        width = len(encode_words(name))
-        start, words = embedded[:1], embedded[1 + n_ctx : 1 + n_ctx + width]
-        rest = embedded[1 + n_ctx + width :]
-        half = n_ctx // 2
-        order = {
-            "end": [*start, *contexts, *words, *rest],
-            "middle": [*start, *contexts[:half], *words, *contexts[half:], *rest],
-            "front": [*start, *words, *contexts, *rest],
-        }[position]
-        rows.append(torch.stack(order))
-    return torch.stack(rows)
 
 
 @pytest.mark.parametrize("position", ["end", "middle", "front"])
