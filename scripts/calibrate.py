@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from tabulate import tabulate
 from torch import Tensor
 
-from common.user_errors import CommandParser, run_command
+from common.user_errors import run_command
 from evaluation.fitted.calibration import (
     BINS,
     FEWEST,
@@ -33,6 +33,7 @@ from evaluation.fitted.fitted_files import Fitted
 from evaluation.fitted.reliability_plot import plot_reliability
 from evaluation.fitted.saved_calibration import calibrated, save_calibration
 from prediction import load_run
+from prediction.run_flags import fit_parser
 from prediction.split_scores import SplitScores, split_scores
 
 
@@ -56,14 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = fit_parser(__doc__)
     flag = parser.add_argument
-    flag("--model-dir", required=True, metavar="DIR", help="the run's folder")
-    flag("--load-epoch", type=int, metavar="N", help="its epoch; best or else last")
     flag("--per-class", action="store_true", help="fit each class by itself, not all together")
-    flag("--split", choices=("val", "train"), default="val", help="default: val")
     flag(
         "--fewest",
         type=int,
@@ -73,7 +69,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     flag("--test", action="store_true", help="also tell the errors on the test images")
     flag("--plot", metavar="PNG", help="a reliability diagram, with --test of the test images")
-    flag("--opts", nargs="+", default=[], metavar="KEY VALUE", help="config overrides")
     return parser
 
 

@@ -19,12 +19,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from tabulate import tabulate
 
-from common.user_errors import CommandParser, run_command
+from common.user_errors import run_command
 from evaluation.fitted.fitted_files import Fitted
 from evaluation.fitted.saved_thresholds import save_thresholds
 from evaluation.fitted.threshold_choice import FEWEST_POSITIVES, Criterion, choose_thresholds
 from evaluation.metrics.threshold_metrics import threshold_metrics
 from prediction import load_run
+from prediction.run_flags import fit_parser
 from prediction.split_scores import SplitScores, split_scores
 
 
@@ -46,12 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = fit_parser(__doc__)
     flag = parser.add_argument
-    flag("--model-dir", required=True, metavar="DIR", help="the run's folder")
-    flag("--load-epoch", type=int, metavar="N", help="its epoch; best or else last")
     flag("--per-class", action="store_true", help="one for each class, not one for all")
     flag(
         *("--for", "--criterion"),
@@ -60,7 +57,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WHAT",
         help="f1 or, for the highest recall at a precision, precision=P; default: f1",
     )
-    flag("--split", choices=("val", "train"), default="val", help="default: val")
     flag(
         "--fewest-positives",
         type=int,
@@ -68,7 +64,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"a class with fewer gets the threshold of all; default: {FEWEST_POSITIVES}",
     )
-    flag("--opts", nargs="+", default=[], metavar="KEY VALUE", help="config overrides")
     return parser
 
 

@@ -10,27 +10,23 @@ needs the packages of requirements-optional.txt.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from common.user_errors import CommandParser, run_command
+from common.user_errors import run_command
 from prediction import load_run
 from prediction.onnx_export import OPSET, write_onnx
 from prediction.plain_export import write_plain
+from prediction.run_flags import run_parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and write the files."""
-    parser = CommandParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = run_parser(__doc__)
     flag = parser.add_argument
-    flag("--model-dir", required=True, metavar="DIR", help="output folder of a run")
-    flag("--load-epoch", type=int, metavar="N", help="its epoch; best or else last if not given")
     flag("--output", metavar="FILE.safetensors", help="tensors for plain CLIP code")
     flag("--no-image-tower", action="store_true", help="leave the image tower out of that file")
     flag("--onnx", metavar="FILE.onnx", help="image tower and head as one graph")

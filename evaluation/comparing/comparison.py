@@ -18,7 +18,7 @@ from common.groups import GROUPS
 from evaluation.comparing.difference_intervals import Uncertainty, uncertainty
 from evaluation.comparing.paired_bootstrap import RESAMPLES
 from evaluation.comparing.run_precisions import SPACES, Precisions, RunPrecisions
-from evaluation.results.reports import RUN_KEYS, Run, runs_by_method
+from evaluation.results.reports import Method, Run, runs_by_method
 from evaluation.tables.result_tables import method_labels
 
 __all__ = ["Comparison", "compare"]
@@ -72,9 +72,9 @@ def compare(results: Sequence[Run], against: str, resamples: int | None = None) 
     resamples = resamples or RESAMPLES
     methods = runs_by_method(results)
     labels = dict(zip(methods, method_labels(methods), strict=True))
-    references = [key for key in methods if against in (_fact(key, "trainer"), labels[key])]
+    references = [key for key in methods if against in (key.trainer, labels[key])]
     if not references:
-        known = list(dict.fromkeys([*(_fact(key, "trainer") for key in methods), *labels.values()]))
+        known = list(dict.fromkeys([*(key.trainer for key in methods), *labels.values()]))
         raise ValueError(
             f"a method to compare with must be one of {', '.join(known)}, got {against!r}."
             f"{hint(against, known)}"
@@ -87,7 +87,7 @@ def compare(results: Sequence[Run], against: str, resamples: int | None = None) 
         if reference is None:
             continue
         pairs = _pairs(runs, methods[reference], labels[key], labels[reference])
-        place = (_fact(key, "dataset"), _fact(key, "split"))
+        place = (key.dataset, key.split)
         if place not in scorers:
             scorers[place] = RunPrecisions(runs[0], resamples)
         scorer = scorers[place]
@@ -113,18 +113,13 @@ def compare(results: Sequence[Run], against: str, resamples: int | None = None) 
     return found
 
 
-def _fact(key: tuple, name: str) -> str:
-    """One of RUN_KEYS of a method."""
-    return key[RUN_KEYS.index(name)]
-
-
 def _reference(
-    key: tuple, references: Sequence[tuple], labels: Mapping[tuple, str]
-) -> tuple | None:
+    key: Method, references: Sequence[Method], labels: Mapping[Method, str]
+) -> Method | None:
     """What a method is compared with: on its data set and split, and most like it otherwise."""
-    fit = [r for r in references if all(_fact(r, n) == _fact(key, n) for n in ("dataset", "split"))]
+    fit = [r for r in references if (r.dataset, r.split) == (key.dataset, key.split)]
     for name in ("backbone", "config", "selection", "score"):
-        alike = [r for r in fit if _fact(r, name) == _fact(key, name)]
+        alike = [r for r in fit if getattr(r, name) == getattr(key, name)]
         fit = alike or fit
     if len(fit) > 1:
         names = ", ".join(labels[r] for r in fit)

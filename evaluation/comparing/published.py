@@ -17,7 +17,7 @@ from pathlib import Path
 
 from common.files import read_text
 from common.groups import GROUPS
-from evaluation.results.reports import RUN_KEYS, Run, runs_by_method
+from evaluation.results.reports import Method, Run, runs_by_method
 from evaluation.tables.result_tables import check_layout, spread_caption
 from evaluation.tables.table_text import Cell, cell_text, csv_text, mean_cell, text_table
 
@@ -78,10 +78,10 @@ def published_table(
 
 
 def _joined(
-    methods: Mapping[tuple, Sequence[Run]], rows: Sequence[Row], dataset: str
+    methods: Mapping[Method, Sequence[Run]], rows: Sequence[Row], dataset: str
 ) -> list[tuple]:
     """Rows of one data set: facts, config, seeds, our cell, published figure and its source."""
-    mine = {key: runs for key, runs in methods.items() if _same(_fact(key, "dataset"), dataset)}
+    mine = {key: runs for key, runs in methods.items() if _same(key.dataset, dataset)}
     if not mine:
         return []
     joined, matched = [], set()
@@ -92,13 +92,13 @@ def _joined(
             joined += _rows_of(row, key, mine.get(key, ()))
     for key, runs in mine.items():
         if key not in matched:
-            facts = {name: _fact(key, of) for name, of in _OUR_FACTS.items()}
+            facts = {name: getattr(key, of) for name, of in _OUR_FACTS.items()}
             nothing = dict.fromkeys((*_CLASSES, "source"), "")
             joined += _rows_of({**facts, **nothing, "dataset": dataset}, key, runs)
     return joined
 
 
-def _rows_of(row: Row, key: tuple | None, runs: Sequence[Run]) -> list[tuple]:
+def _rows_of(row: Row, key: Method | None, runs: Sequence[Run]) -> list[tuple]:
     """Rows of a published one: its mAP over all classes, then groups that either side has."""
     of_row = []
     for classes in _CLASSES:
@@ -107,7 +107,7 @@ def _rows_of(row: Row, key: tuple | None, runs: Sequence[Run]) -> list[tuple]:
         if classes != "total" and cell.mean is None and published is None:
             continue
         left = (row["dataset"], row["method"], row["backbone"] or "not stated", classes)
-        config = _fact(key, "config") if key else ""
+        config = key.config if key else ""
         of_row.append((left, config, len(runs) or None, cell, published, row["source"]))
     return of_row
 
@@ -119,18 +119,16 @@ def _ours(run: Run, classes: str) -> float | None:
     return metrics.get(f"mAP_{classes}") if run["score"] == "softmax" else None
 
 
-def _fits(key: tuple, row: Row) -> bool:
+def _fits(key: Method, row: Row) -> bool:
     """Whether a published row is of our method; one without a backbone is of any."""
-    return all(not row[name] or _same(_fact(key, of), row[name]) for name, of in _OUR_FACTS.items())
+    return all(
+        not row[name] or _same(getattr(key, of), row[name]) for name, of in _OUR_FACTS.items()
+    )
 
 
 def _same(ours: str, published: str) -> bool:
     plain = [re.sub(r"[^a-z0-9]", "", n.casefold().replace("+", "p")) for n in (ours, published)]
     return plain[0] == plain[1]
-
-
-def _fact(key: tuple, name: str) -> str:
-    return key[RUN_KEYS.index(name)]
 
 
 def _minus(cell: Cell, published: float | None) -> float | None:

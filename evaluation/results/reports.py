@@ -12,17 +12,32 @@ from common.readers.json_files import read_json
 
 __all__ = [
     "RUN_KEYS",
+    "Method",
     "load_results",
     "result_files",
     "runs_by_method",
     "select_trainers",
 ]
 
-# What must agree for runs to be averaged over their seeds. "config" is the folder above seed<k>, or
-# trial<k> of a sweep.
-RUN_KEYS = ("dataset", "backbone", "trainer", "config", "split", "score", "selection")
-
 Run = Mapping[str, Any]  # a results.json
+
+
+class Method(NamedTuple):
+    """What must agree for runs to be averaged over their seeds; "-" where a run does not say.
+
+    `config` is the folder above seed<k>, or trial<k> of a sweep; the others stand in results.json.
+    """
+
+    dataset: str
+    backbone: str
+    trainer: str
+    config: str
+    split: str
+    score: str
+    selection: str
+
+
+RUN_KEYS = Method._fields
 
 
 class ResultFiles(NamedTuple):
@@ -108,22 +123,21 @@ def select_trainers(results: Sequence[Run], names: Sequence[str]) -> list[Run]:
     return [result for name in names for result in results if result["trainer"] == name]
 
 
-def runs_by_method(results: Iterable[Mapping[str, Any]]) -> dict[tuple, list[Mapping[str, Any]]]:
+def runs_by_method(results: Iterable[Run]) -> dict[Method, list[Run]]:
     """Collect the runs that differ in their seed alone.
 
     Args:
         results: from `load_results`.
 
     Returns:
-        Runs of each method, in the order of the results; a key holds the values of RUN_KEYS, "-"
-        where there is none.
+        Runs of each method, in the order of the results.
 
     Raises:
         ValueError: two runs of one method have the same seed.
     """
-    runs: dict[tuple, dict[int, Mapping[str, Any]]] = {}
+    runs: dict[Method, dict[int, Run]] = {}
     for result in results:
-        method = tuple("-" if result.get(key) is None else str(result[key]) for key in RUN_KEYS)
+        method = Method(*("-" if result.get(k) is None else str(result[k]) for k in RUN_KEYS))
         seeds = runs.setdefault(method, {})
         if result["seed"] in seeds:
             both = [str(r.get("path", "?")) for r in (seeds[result["seed"]], result)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from common.files import write_whole
 from common.groups import GROUPS
-from evaluation.results.reports import runs_by_method
+from evaluation.results.reports import Method, runs_by_method
 from evaluation.tables.result_tables import method_labels
 
 __all__ = ["plot_frequency_ap"]
@@ -66,7 +66,7 @@ def plot_frequency_ap(results: Sequence[Mapping[str, Any]], path: str | Path) ->
     write_whole(path, lambda file: figure.savefig(file, format=image_format))
 
 
-def _labels(methods: Mapping[tuple, Sequence]) -> list[str]:
+def _labels(methods: Mapping[Method, Sequence]) -> list[str]:
     """Methods' names, and the number of their runs where there are several."""
     seeds = [f" ({len(runs)} seeds)" if len(runs) > 1 else "" for runs in methods.values()]
     return [label + n for label, n in zip(method_labels(methods), seeds, strict=True)]

@@ -8,7 +8,7 @@ from itertools import compress
 
 from common.choices import check_choice, hint
 from common.groups import GROUPS
-from evaluation.results.reports import RUN_KEYS, Run, runs_by_method
+from evaluation.results.reports import RUN_KEYS, Method, Run, runs_by_method
 from evaluation.tables.table_text import (
     SPREADS,
     TABLE_FORMATS,
@@ -157,7 +157,7 @@ def time_spent(results: Sequence[Run]) -> str:
     return f"{total:.0f} in {len(timed)} runs: {shares}, start-up and evaluation {rest:.0f}"
 
 
-def method_labels(methods: Mapping[tuple, Sequence[Run]]) -> list[str]:
+def method_labels(methods: Mapping[Method, Sequence[Run]]) -> list[str]:
     """Name each method by its trainer and by whatever else tells the methods apart.
 
     Args:
@@ -168,7 +168,7 @@ def method_labels(methods: Mapping[tuple, Sequence[Run]]) -> list[str]:
     return [" ".join(compress(method, shown)) for method in methods]
 
 
-def _differing(methods: Mapping[tuple, Sequence[Run]]) -> list[bool]:
+def _differing(methods: Mapping[Method, Sequence[Run]]) -> list[bool]:
     """For each of RUN_KEYS, whether the methods have several values of it."""
     return [len(set(values)) > 1 for values in zip(*methods, strict=True)]
 
