@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from evaluation.metrics.precision_recall import counts_by_threshold
+
 Curve = tuple[np.ndarray, np.ndarray]  # x and y, one value for each point
 
 
@@ -24,15 +26,10 @@ def precision_recall(scores: Tensor, targets: Tensor) -> Curve:
     Returns:
         Recall and precision [K], recall rising to 1; empty without positives.
     """
-    known = targets != -1
-    scores, targets = scores[known].double().numpy(), (targets[known] == 1).numpy()
-    order = np.argsort(-scores, kind="stable")
-    scores, hits = scores[order], np.cumsum(targets[order])
-    last_of_ties = np.append(scores[1:] != scores[:-1], True)[: len(scores)]
-    retrieved, hits = (1 + np.flatnonzero(last_of_ties)), hits[last_of_ties]
+    hits, retrieved = (counts.numpy() for counts in counts_by_threshold(scores, targets))
     gains = np.diff(hits, prepend=0) > 0
     hits, retrieved = hits[gains], retrieved[gains]
-    return hits / max(targets.sum(), 1), hits / retrieved
+    return hits / max(int((targets == 1).sum()), 1), hits / retrieved
 
 
 def learning_curves(folder: Path) -> Mapping[str, Curve]:
