@@ -1,4 +1,4 @@
-"""npz archives of numpy's, read as data and within limits that follow from their size."""
+"""npz archives of numpy's: read as data, within limits that follow from their size, and written."""
 
 from __future__ import annotations
 
@@ -9,22 +9,45 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import BinaryIO
 
 import numpy as np
 
-from common.files import open_regular
+from common.files import open_regular, write_whole
 from common.readers.bounded import Bounded
 
 # What arrays may take once they are unpacked: 3 million paths, or scores of 800,000 images and 80
 # classes, however well they were compressed; and beyond it what compression does to honest arrays.
 MAX_UNPACKED, MAX_RATIO = 256 << 20, 64
 
+_DATE = (1980, 1, 1, 0, 0, 0)  # of every record: zip knows none before
 _CHUNK = 1 << 20  # bytes unpacked at once
 _MAX_DIRECTORY = 2 << 20  # bytes of the archive's table of contents; ours have three entries
 _MAX_HEADER = 10_000  # bytes of an array's, as numpy has it
 _VERSIONS = {(1, 0): 2, (2, 0): 4, (3, 0): 4}  # of the format, to bytes of the header's length
 _NUMBERS = re.compile(r"[<>|=]?(?:[biuf]\d{1,2}|\?|U[1-9]\d{0,6})")
+
+
+def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a compressed npz archive, whole or not at all; equal arrays give equal bytes.
+
+    `numpy.savez_compressed` would put the time of day into it.
+
+    Args:
+        path: file to write; missing folders are made.
+        arrays: of numbers, truth values or texts, by name.
+    """
+
+    def write(file: BinaryIO) -> None:
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                record = zipfile.ZipInfo(f"{name}.npy", _DATE)
+                record.compress_type = zipfile.ZIP_DEFLATED
+                with archive.open(record, "w", force_zip64=True) as stream:
+                    np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
+
+    write_whole(path, write)
 
 
 def read_npz(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str, np.ndarray]:

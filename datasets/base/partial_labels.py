@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.files import write_whole
-from common.readers.npz_files import read_npz
+from common.readers.npz_files import read_npz, write_npz
 from datasets.base.subsets import path_draws
 
 _KEYS = {"paths", "known", "proportion"}
@@ -73,7 +72,7 @@ def shared_known_labels(
     if not file.exists():
         known = known_labels(listed, num_classes, proportion, seed)
         arrays = {"paths": np.array(listed), "known": known, "proportion": proportion}
-        write_whole(file, lambda stream: np.savez_compressed(stream, **arrays))
+        write_npz(file, arrays)
     saved_paths, known, saved_proportion = _read(file)
     if known.shape[1] != num_classes or not np.isclose(saved_proportion, proportion):
         raise ValueError(

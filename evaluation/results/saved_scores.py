@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from common.files import write_whole
-from common.readers.npz_files import read_npz
+from common.readers.npz_files import read_npz, write_npz
 
 
 class SavedScores(NamedTuple):
@@ -101,4 +100,4 @@ def save_scores(path: str | Path, scores: Tensor, targets: Tensor, paths: Sequen
         "targets": targets.detach().to(torch.int8).cpu().numpy(),
         "paths": np.array([str(p) for p in paths], dtype=np.str_),
     }
-    write_whole(path, lambda file: np.savez_compressed(file, **arrays))
+    write_npz(path, arrays)

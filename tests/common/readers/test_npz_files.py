@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import time
 import zipfile
 
 import numpy as np
 import pytest
 
 from common.readers import npz_files
-from common.readers.npz_files import read_npz
+from common.readers.npz_files import read_npz, write_npz
 
 ARRAYS = {
     "numbers": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -16,6 +17,19 @@ ARRAYS = {
     "one": np.array(0.5),
     "none": np.zeros((0, 3), ">i4"),
 }
+
+
+def test_equal_arrays_are_written_as_equal_bytes_at_any_time(tmp_path, monkeypatch):
+    arrays = {"scores": np.arange(6.0).reshape(2, 3), "paths": np.array(["a.jpg", "straße/b.jpg"])}
+    write_npz(tmp_path / "now.npz", arrays)
+    monkeypatch.setattr(time, "localtime", lambda *_: time.gmtime(2_000_000_000))
+    write_npz(tmp_path / "new" / "later.npz", arrays)
+    assert (tmp_path / "now.npz").read_bytes() == (tmp_path / "new" / "later.npz").read_bytes()
+    with np.load(tmp_path / "now.npz", allow_pickle=False) as found:
+        assert sorted(found) == ["paths", "scores"]
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found[name], array)
+            np.testing.assert_array_equal(read_npz(tmp_path / "now.npz", [name])[name], array)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
