@@ -18,7 +18,6 @@ from command_line import build_parser
 from configuration import build_cfg
 from evaluation.fitted.fitted_files import ScoredModel
 from evaluation.metrics.threshold_metrics import probabilities
-from loading.cache.feature_key import clip_digest
 from loading.transforms import evaluation_transform
 from modeling.encoders.features import Features
 from modeling.prompts.prompt_model import PromptModel
@@ -193,8 +192,7 @@ def _build(
     on_gpu = torch.cuda.is_available() and cfg.USE_CUDA
     options = own_options(cfg, cfg.TRAINER.NAME)
     device = torch.device("cuda" if on_gpu else "cpu")
-    clip = load_towers(cfg, trainer.model_class, options, device)
-    digest = clip_digest(clip.clip_model)  # before a checkpoint may change the image tower
+    clip, digest = load_towers(cfg, trainer.model_class, options, device, trainer.tunes(cfg))
     model = build_model(cfg, trainer.model_class, options, classnames, clip).eval()
     transform = evaluation_transform(cfg)
     return TrainedModel(cfg, model, transform, name, folder, 0, "last_step", digest)

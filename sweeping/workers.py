@@ -1,7 +1,7 @@
 """Processes that run command lines of train.py, one after the other.
 
-PyTorch is imported once in each. A run that takes its process with it costs no other: the process
-is replaced.
+PyTorch is imported once in each, and runs share the CLIP, the features and the tokens that they
+have in common. A run that takes its process with it costs no other: the process is replaced.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ def _end_with_parent() -> None:
 def _run(words: Words, connection: Connection | None) -> int:
     """Exit status of a command line of train.py."""
     import train  # slow, and once for all runs
+    from common.shared import begin_shared_run
     from common.user_errors import run_command
 
     def watch(epochs: int, split: str, metric: float) -> None:
@@ -108,6 +109,7 @@ def _run(words: Words, connection: Connection | None) -> int:
         if not connection.recv():
             sys.exit(STOPPED)
 
+    begin_shared_run()
     sys.argv = ["train.py", *words]
     watched = {"watch": watch} if connection else {}
     try:

@@ -6,11 +6,13 @@ import functools
 import os
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from common.shared import shared
 from loading.cache.feature_files import (
     CannotStoreError,
     EncodeInto,
@@ -75,7 +77,8 @@ class FeatureStore:
         name = f"{self.dataset}-{split}-{self.backbone}"
         key = {"backbone": self.backbone, **self._key(), **key}
         file = FeatureFile(self.folder, name, key, views, images)
-        features, new = file.read(self.device), False
+        read = partial(file.read, self.device)
+        features, new = shared((file.path, self.device), read), False
         try:
             if features is None and self._works:
                 features, new = file.make(encode_into, self.device)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from common.choices import check_choice
+from common.shared import shared
 from modeling.clip.tokenizer import tokenize_captions
 
 SOURCES = {
@@ -93,7 +94,8 @@ class CaptionTokens:
         self.texts = [
             text[:75] if truncation == "char75" else text for own in texts for text in own
         ]
-        self.tokens = tokenize_captions(self.texts)  # [T, 77]
+        key = ("tokens", *self.texts)
+        self.tokens = shared(key, lambda: tokenize_captions(self.texts))  # [T, 77]
         self._count = torch.tensor([len(own) for own in texts])  # [N]
         self._first = self._count.cumsum(0) - self._count  # [N]
 

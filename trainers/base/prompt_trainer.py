@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from evaluation.results.run_report import RunReport
-from loading.cache.feature_key import clip_digest
 from losses.config import loss_from_config
 from modeling.encoders.features import Features
 from modeling.prompts.prompt_model import PromptModel
@@ -105,8 +104,10 @@ class PromptTrainer(TrainerX):
         """Frozen towers, the loaders that encode with them, the model and its optimiser."""
         cfg, data, options = self.cfg, self.data, self.method_cfg
         print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.NAME}, precision: {options.PREC})")
-        self.clip = clip = load_towers(cfg, self.model_class, options, self.device)
-        self.clip_digest = clip_digest(clip.clip_model)
+        clip, self.clip_digest = load_towers(
+            cfg, self.model_class, options, self.device, self.tunes_image_encoder
+        )
+        self.clip = clip
         data.build_loaders(clip, self.tunes_image_encoder)
         self.train_loader_x, self.train_loader_u = data.train_loader, None
         self.val_loader, self.test_loader = data.val_loader, data.test_loader

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 from yacs.config import CfgNode
 
+from common.shared import shared
+from loading.cache.feature_key import clip_digest
 from modeling.clip.configs import normalisation_note
-from modeling.clip.loader import weight_path
+from modeling.clip.loader import load_clip, weight_path
 from modeling.encoders.frozen_clip import FrozenClip, RegionOptions
 from modeling.prompts.prompt_model import PromptModel
 
 
 def load_towers(
-    cfg: CfgNode, model: type[PromptModel], options: CfgNode, device: torch.device
-) -> FrozenClip:
+    cfg: CfgNode,
+    model: type[PromptModel],
+    options: CfgNode,
+    device: torch.device,
+    learns: bool = False,
+) -> tuple[FrozenClip, str]:
     """Load CLIP for a method, with regions where the method looks at them.
 
     Args:
@@ -21,6 +28,10 @@ def load_towers(
         model: the method's model.
         options: the method's own node of the config.
         device: where to.
+        learns: whether any of its weights may change; it is then shared with no other run.
+
+    Returns:
+        The towers, and the SHA-256 of their weights.
 
     Raises:
         ValueError: no such CLIP, one that does not tell its activation, or INPUT.SIZE does not fit.
@@ -30,8 +41,18 @@ def load_towers(
         dense = cfg.MODEL.DENSE
         regions = RegionOptions(dense.POS_EMBED, dense.MEAN_TOKEN, dense.VIT)
     backbone, inputs = cfg.MODEL.BACKBONE, cfg.INPUT
-    clip = FrozenClip.load(backbone.NAME, options.PREC, device, regions, backbone.ACTIVATION)
+    path = weight_path(backbone.NAME)
+
+    def load() -> tuple[nn.Module, str]:
+        clip_model = load_clip(backbone.NAME, options.PREC, device, backbone.ACTIVATION)
+        return clip_model, clip_digest(clip_model)
+
+    status = path.stat()
+    file = (path.absolute(), status.st_size, status.st_mtime_ns)
+    key = (*file, options.PREC, device, backbone.ACTIVATION)
+    clip_model, digest = load() if learns else shared(key, load)
+    clip = FrozenClip(clip_model, options.PREC, regions)
     clip.image_encoder.check_input_size(*inputs.SIZE)
-    if note := normalisation_note(weight_path(backbone.NAME), inputs.PIXEL_MEAN, inputs.PIXEL_STD):
+    if note := normalisation_note(path, inputs.PIXEL_MEAN, inputs.PIXEL_STD):
         print(note)
-    return clip
+    return clip, digest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from dassl.engine import TRAINER_REGISTRY
 from PIL import Image
 
@@ -32,7 +33,7 @@ def untrained(root: Path, trainer: str, *words: str, tower: str = "ViT") -> Trai
     cfg = config_of([*flags, *pairs, *words])
     method = TRAINER_REGISTRY.get(trainer).model_class
     options = own_options(cfg, trainer)
-    clip = load_towers(cfg, method, options, "cpu")
+    clip, _ = load_towers(cfg, method, options, torch.device("cpu"))
     model = method(NAMES, clip, seed=1, **model_options(method, options)).eval()
     transform = evaluation_transform(cfg)
     return TrainedModel(cfg, model, transform, trainer, None, 0, "last_step", "")

@@ -26,7 +26,7 @@ def folder(tmp_path):
 def towers(folder, *words):
     arguments = ["--trainer", "CoOp", "--backbone", str(folder), "INPUT.SIZE", "(32, 32)", *words]
     cfg = build_cfg(build_parser().parse_intermixed_args(arguments))
-    return load_towers(cfg, CoOpModel, own_options(cfg, "CoOp"), torch.device("cpu"))
+    return load_towers(cfg, CoOpModel, own_options(cfg, "CoOp"), torch.device("cpu"))[0]
 
 
 @pytest.mark.parametrize("activation", ["quickgelu", "gelu"])
