@@ -4,10 +4,16 @@
 # usage: bash scripts/quickstart.sh [SEEDS]        default: "1 2 3"
 #
 # Drawn shapes go to data/, results to output/. Finished runs are kept, interrupted ones go on.
+#
+# environment: JOBS     runs at a time (one for each core, at most 4; on a GPU 1)
 set -euo pipefail
 if [[ "${1:-}" == "-h" || "${1:-}" == "--help" ]]; then
-    sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     exit 0
+fi
+if [[ -z "${JOBS:-}" ]] && ! command -v nvidia-smi >/dev/null; then
+    JOBS="$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)"
+    export JOBS="$((JOBS > 4 ? 4 : JOBS))"
 fi
 exec bash "$(dirname "${BASH_SOURCE[0]}")/compare.sh" \
     shapes_lt tiny "ZeroshotCLIP CoOp LMPT" "${1:-1 2 3}"
