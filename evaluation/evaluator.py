@@ -20,21 +20,25 @@ from common.config.config_rules import Choice, Number, check_values, declare_rul
 from common.groups import GROUPS
 from evaluation.fitted.fitted_files import Fitted
 from evaluation.metrics.average_precision import average_precision
+from evaluation.metrics.output_link import LINKED, Link
 from evaluation.metrics.threshold_metrics import decide, log_odds, threshold_metrics
 from evaluation.results.saved_scores import rank_scores
 
 __all__ = ["SCORES", "MultiLabelLongTail", "extend_cfg"]
 
-SCORES = ("logit", "sigmoid", "softmax")
+SCORES = ("logit", "sigmoid", "softmax", LINKED)
 SAVED_SCORES = ("test", "all", "off")
 
 
 def extend_cfg(cfg: CfgNode) -> None:
     """Declare this module's config keys and choose its evaluator."""
     cfg.TEST.EVALUATOR = "MultiLabelLongTail"
-    # Space that ranks the images: logit | sigmoid | softmax (over the classes). A sigmoid keeps
-    # the order of the logits, so both give one mAP.
+    # Space that ranks the images: logit | sigmoid | softmax (over the classes) | softmax_link (of
+    # sigmoid((logit - LINK_CENTRE) / LINK_WIDTH)). A sigmoid keeps the order of the logits, so both
+    # give one mAP.
     cfg.TEST.SCORE = "logit"
+    cfg.TEST.LINK_CENTRE = 0.0
+    cfg.TEST.LINK_WIDTH = 0.0  # 0: no link; above 0, mAP is reported in that space, too
     # A class is predicted above this probability, in (0, 1): of the softmax if SCORE is softmax,
     # else of the sigmoid. Used by CP, CR, CF1, OP, OR and OF1 alone. CLIP's logits are all
     # positive (about 25), so an uncalibrated sigmoid predicts every class.
@@ -50,6 +54,7 @@ declare_rules(
     "TEST",
     {
         "SCORE": Choice(SCORES),
+        "LINK_WIDTH": Number(least=0),
         "THRESHOLD": Number(above=0, below=1),
         "SAVE_SCORES": Choice(SAVED_SCORES),
     },
@@ -78,6 +83,7 @@ class MultiLabelLongTail(EvaluatorBase):
         super().__init__(cfg)
         check_values(cfg.TEST, "TEST")
         self.score = cfg.TEST.SCORE
+        self.link = _link(cfg.TEST)
         self.threshold = cfg.TEST.THRESHOLD
         self._names = None if lab2cname is None else [lab2cname[c] for c in sorted(lab2cname)]
         self._class_counts: list[int] | None = None
@@ -182,13 +188,12 @@ class MultiLabelLongTail(EvaluatorBase):
                 f"expected at least one positive target, got none in {len(logits)} images; "
                 "check the label list of this split"
             )
-        softmax = rank_scores(logits, "softmax")
-        precisions = {  # C values each
-            "logit": _percent(average_precision(logits, targets, self._names)),
-            "softmax": _percent(average_precision(softmax, targets, self._names)),
-        }
+        precisions = {"logit": _percent(average_precision(logits, targets, self._names))}
+        for space in ("softmax", LINKED) if self.link else ("softmax",):
+            ranked = rank_scores(logits, space, self.link)
+            precisions[space] = _percent(average_precision(ranked, targets, self._names))
         is_softmax = self.score == "softmax"
-        own = precisions["softmax" if is_softmax else "logit"]
+        own = precisions[self.score if self.score in precisions else "logit"]
         self.per_class = self._describe(own, positives)
 
         self.metrics = OrderedDict(mAP=_mean(own))
@@ -270,6 +275,17 @@ class MultiLabelLongTail(EvaluatorBase):
         for group, rows in self._by_group().items():
             if f"mAP_{group}" not in self.metrics:
                 print(f"* mAP_{group} left out: no positives in any of its {len(rows)} classes")
+
+
+def _link(test: CfgNode) -> Link | None:
+    if test.LINK_WIDTH > 0:
+        return Link(test.LINK_CENTRE, test.LINK_WIDTH)
+    if test.SCORE == LINKED:
+        raise ValueError(
+            f"TEST.SCORE {LINKED} needs TEST.LINK_CENTRE and a TEST.LINK_WIDTH above 0, which "
+            "scripts/choose_link.py chooses on validation images."
+        )
+    return None
 
 
 def _percent(average_precisions: Tensor) -> list[float | None]:

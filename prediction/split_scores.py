@@ -45,11 +45,16 @@ def split_scores(model: TrainedModel, split: str, saved: bool = True) -> SplitSc
         ValueError: the data set has no such images, or saved scores are damaged.
         OSError: scores must be computed, and pictures or lists are absent.
     """
-    found = _saved_scores(model, split) if saved else None
-    scores, source = found or (_computed_scores(model, split), "evaluation")
+    scores, source = split_logits(model, split, saved)
     odds = log_odds(scores.logits, softmax=model.scored.score == "softmax")
     origin = Origin.of(model.scored, split, len(odds), source)
     return SplitScores(odds, scores.targets, origin)
+
+
+def split_logits(model: TrainedModel, split: str, saved: bool = True) -> tuple[SavedScores, str]:
+    """Logits of one of a run's splits, and where they are from; see `split_scores`."""
+    found = _saved_scores(model, split) if saved else None
+    return found or (_computed_scores(model, split), "evaluation")
 
 
 def _saved_scores(model: TrainedModel, split: str) -> tuple[SavedScores, str] | None:

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from evaluation.results.reports import load_results, runs_by_method
-from evaluation.results.run_scores import load_run_scores
+from evaluation.results.run_scores import link_of, load_run_scores
 from evaluation.results.saved_scores import rank_scores
 from evaluation.tables.plots import MARKERS
 from evaluation.tables.result_tables import method_labels
@@ -122,4 +122,5 @@ def _ranking_of(run: Mapping[str, Any]) -> tuple[Ranking | None, str]:
         saved = load_run_scores(run)
     except (FileNotFoundError, ValueError) as error:
         return None, str(error)
-    return Ranking(rank_scores(saved.logits, run["score"]), saved.targets, saved.paths), ""
+    ranked = rank_scores(saved.logits, run["score"], link_of(run))
+    return Ranking(ranked, saved.targets, saved.paths), ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.readers.yaml_files import read_yaml
+from evaluation.metrics.output_link import choose_link
+from evaluation.results.saved_scores import load_scores
 from sweeping.plan import Method, Plan
 from sweeping.recipe_files import keep_text, recipe_text
 from sweeping.trials import Outcome
@@ -31,6 +33,8 @@ def chosen_trial(folder: Path) -> int | None:
 def write_chosen(plan: Plan, method: Method, best: Outcome) -> None:
     """Write the chosen recipe; its runs' results.json will repeat what it says of itself.
 
+    The output link is chosen here, too, on the same validation images.
+
     Args:
         plan: of the sweep.
         method: the method.
@@ -48,9 +52,19 @@ def write_chosen(plan: Plan, method: Method, best: Outcome) -> None:
         "SAMPLER": plan.sampler,
         "SEED": plan.seed,
     }
-    changes = {**best.setting, **{f"RECIPE.{key}": value for key, value in said.items()}}
+    changes = {**best.setting, **_link(method.folder / f"trial{best.number}" / "scores.npz")}
+    changes |= {f"RECIPE.{key}": value for key, value in said.items()}
     about = f"{method.trainer}: trial {best.number} of {plan.trials}, chosen on validation images."
     keep_text(chosen_file(method.folder), recipe_text(method.recipe, changes, about))
+
+
+def _link(scores: Path) -> dict[str, float]:
+    """TEST.LINK_* as the trial's validation images choose it; empty without its scores."""
+    if not scores.is_file():
+        return {}
+    saved = load_scores(scores)
+    link = choose_link(saved.logits, saved.targets)
+    return {"TEST.LINK_CENTRE": link.centre, "TEST.LINK_WIDTH": link.width}
 
 
 def refuse_late_trials(plan: Plan, method: Method) -> None:

@@ -1,7 +1,8 @@
 """Methods compared with one of them, run by run: the same seeds, the same test images.
 
 Runs are paired by their seed. A run that was not trained, as zero-shot CLIP's, is the same for
-every seed and pairs with each. Both score spaces are compared (`evaluation.evaluator`).
+every seed and pairs with each. The logits' and the softmax's score space are compared, and that of
+an output link (`evaluation.metrics.output_link`) where both methods have one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from common.choices import hint
 from common.groups import GROUPS
 from evaluation.comparing.difference_intervals import Uncertainty, uncertainty
 from evaluation.comparing.paired_bootstrap import RESAMPLES
-from evaluation.comparing.run_precisions import SPACES, Precisions, RunPrecisions
+from evaluation.comparing.run_precisions import Precisions, RunPrecisions
 from evaluation.results.reports import Method, Run, runs_by_method
 from evaluation.tables.result_tables import method_labels
 
@@ -35,7 +36,7 @@ class Comparison:
         against: label of the other.
         dataset: name.
         split: that was tested.
-        score: the space that TEST.SCORE chose in the method's runs, logit or softmax.
+        score: the space that TEST.SCORE chose in the method's runs; logit for a sigmoid.
         seeds: of the pairs of runs.
         images: N test images.
         resamples: of them.
@@ -99,7 +100,7 @@ def compare(results: Sequence[Run], against: str, resamples: int | None = None) 
         found.append(
             Comparison(
                 *(labels[key], labels[reference], *place),
-                score="softmax" if runs[0]["score"] == "softmax" else "logit",
+                score=runs[0]["score"] if runs[0]["score"] in groups else "logit",
                 seeds=tuple(_seed(pair) for pair in pairs),
                 images=scorer.images,
                 resamples=resamples,
@@ -160,7 +161,8 @@ def _differences(
     for group in GROUPS:
         members[group] = [c for c, row in enumerate(rows) if row["group"] == group]
     groups, classes = {}, {}
-    for space in SPACES:
+    common = set.intersection(*(set(scored[run["path"]]) for pair in pairs for run in pair))
+    for space in (s for s in scored[pairs[0][0]["path"]] if s in common):
         sides = [[scored[run["path"]][space] for run in side] for side in zip(*pairs, strict=True)]
         own = _difference([[p.own for p in side] for side in sides])  # [S, C]
         resampled = _difference([[p.resampled for p in side] for side in sides])  # [S, R, C]

@@ -8,7 +8,6 @@ from common.choices import check_choice
 from evaluation.comparing.comparison import Comparison
 from evaluation.comparing.difference_intervals import Interval, Uncertainty
 from evaluation.comparing.holm import holm
-from evaluation.comparing.run_precisions import SPACES
 from evaluation.tables.table_text import TABLE_FORMATS, csv_text, text_table
 
 __all__ = ["class_difference_table", "difference_table"]
@@ -22,7 +21,7 @@ _SIGNIFICANT = 0.05
 
 
 def difference_table(comparisons: Sequence[Comparison], fmt: str = "plain") -> str:
-    """Tabulate differences of mAP over groups of classes, in both score spaces.
+    """Tabulate differences of mAP over groups of classes, in each score space.
 
     Args:
         comparisons: from `evaluation.comparing.comparison.compare`.
@@ -34,7 +33,7 @@ def difference_table(comparisons: Sequence[Comparison], fmt: str = "plain") -> s
     rows = [
         (comparison, [space, name], found)
         for comparison in comparisons
-        for space in SPACES
+        for space in comparison.groups
         for name, found in comparison.groups[space].items()
     ]
     left = ["score", "classes"]

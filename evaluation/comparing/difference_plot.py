@@ -8,12 +8,12 @@ from pathlib import Path
 from common.files import write_whole
 from evaluation.comparing.comparison import Comparison
 from evaluation.comparing.difference_intervals import Uncertainty
-from evaluation.comparing.run_precisions import SPACES
 
 __all__ = ["plot_differences"]
 
 # Okabe and Ito's, which colour-blind readers tell apart.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = ("o", "s")  # a second round of the colours has the other one
 _BAND = 0.7  # of the room of a row that its methods share
 
 
@@ -37,25 +37,28 @@ def plot_differences(
     if len(places) != 1:
         listed = ", ".join(" ".join(place[:2]) for place in sorted(places))
         raise ValueError(f"a plot of differences shows one data set and split, got {listed}")
-    if len(comparisons) > len(_COLORS):
+    styles = [(color, marker) for marker in _MARKERS for color in _COLORS]
+    if len(comparisons) > len(styles):
         raise ValueError(
-            f"a plot shows at most {len(_COLORS)} differences, got {len(comparisons)}; name fewer"
+            f"a plot shows at most {len(styles)} differences, got {len(comparisons)}; name fewer"
         )
+    spaces = [s for s in comparisons[0].groups if all(s in c.groups for c in comparisons)]
 
     from matplotlib.figure import Figure  # draws without a display and without global state
 
-    names = [name for name, _ in _rows(comparisons[0], SPACES[0], classes)]
+    names = [name for name, _ in _rows(comparisons[0], spaces[0], classes)]
     height = 1.6 + len(names) * max(0.3, 0.14 * len(comparisons))
-    figure = Figure(figsize=(9, height), dpi=150, layout="constrained")
-    panels = figure.subplots(1, len(SPACES), sharex=True, sharey=True)
-    for axes, space in zip(panels, SPACES, strict=True):
+    figure = Figure(figsize=(3 + 3 * len(spaces), height), dpi=150, layout="constrained")
+    panels = figure.subplots(1, len(spaces), sharex=True, sharey=True)
+    for axes, space in zip(panels, spaces, strict=True):
         axes.axvline(0, color="0.4", linewidth=0.8)
         for i, comparison in enumerate(comparisons):
             offset = _BAND * ((i + 0.5) / len(comparisons) - 0.5)
             for row, (_, found) in enumerate(_rows(comparison, space, classes)):
                 if found is not None:
-                    _draw(axes, found, row + offset, _COLORS[i])
-            axes.plot([], [], "o-", color=_COLORS[i], label=comparison.method)
+                    _draw(axes, found, row + offset, *styles[i])
+            color, marker = styles[i]
+            axes.plot([], [], f"{marker}-", color=color, label=comparison.method)
         axes.set_title(f"{space} scores", fontsize="medium")
         axes.grid(axis="x", alpha=0.25, linewidth=0.5)
         axes.spines[["top", "right"]].set_visible(False)
@@ -84,10 +87,10 @@ def _rows(
         yield row["name"], found
 
 
-def _draw(axes: object, found: Uncertainty, y: float, color: str) -> None:
+def _draw(axes: object, found: Uncertainty, y: float, color: str, marker: str) -> None:
     """One difference on matplotlib's axes."""
     wide = found.widest
     axes.plot([wide.low, wide.high], [y, y], color=color, linewidth=1.2)
     if found.seeds:
         axes.plot([found.seeds.low, found.seeds.high], [y, y], color=color, linewidth=4, alpha=0.6)
-    axes.plot([found.mean], [y], "o", color=color, markersize=4)
+    axes.plot([found.mean], [y], marker, color=color, markersize=4)

@@ -1,4 +1,4 @@
-"""Average precision of runs in both score spaces: on the test images, and on resamples of them."""
+"""Average precision of runs in each score space: on the test images, and on resamples of them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from torch import Tensor
 from evaluation.comparing.paired_bootstrap import resampled_precisions
 from evaluation.metrics.average_precision import average_precision
 from evaluation.metrics.class_rankings import ClassRankings
-from evaluation.results.run_scores import load_run_scores
+from evaluation.metrics.output_link import LINKED
+from evaluation.results.run_scores import link_of, load_run_scores
 from evaluation.results.saved_scores import SavedScores, check_same_images, rank_scores
 
-__all__ = ["SPACES", "Precisions", "RunPrecisions"]
-
-SPACES = ("logit", "softmax")  # a sigmoid ranks as the logits do
+__all__ = ["Precisions", "RunPrecisions"]
 
 
 class Precisions(NamedTuple):
@@ -54,20 +53,19 @@ class RunPrecisions:
 
     def of(self, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Precisions]]:
         """The figures of some runs, by score space; arguments and errors as of the class."""
+        places = [(i, space) for i, run in enumerate(runs) for space in _spaces(run)]
+        logits = [self._load(run).logits for run in runs]
         scores = [
-            rank_scores(self._load(run).logits, space).to(self._device)
-            for run in runs
-            for space in SPACES
+            rank_scores(logits[i], space, link_of(runs[i])).to(self._device) for i, space in places
         ]
         targets = self._first.targets.to(self._device)
         rankings = [ClassRankings(ranked, targets) for ranked in scores]
         resampled = resampled_precisions(rankings, self.images, self._resamples, self._device)
-        figures = [
-            Precisions(100 * average_precision(ranked, targets).cpu(), 100 * precisions)
-            for ranked, precisions in zip(scores, resampled, strict=True)
-        ]
-        pairs = zip(*[iter(figures)] * len(SPACES), strict=True)
-        return [dict(zip(SPACES, pair, strict=True)) for pair in pairs]
+        figures: list[dict[str, Precisions]] = [{} for _ in runs]
+        for (i, space), ranked, precisions in zip(places, scores, resampled, strict=True):
+            own = 100 * average_precision(ranked, targets).cpu()
+            figures[i][space] = Precisions(own, 100 * precisions)
+        return figures
 
     def _load(self, run: Mapping[str, Any]) -> SavedScores:
         saved = load_run_scores(run)
@@ -75,6 +73,11 @@ class RunPrecisions:
             raise ValueError(f"{run['path']} knows other classes, or in another order")
         check_same_images(self._first, saved)
         return saved
+
+
+def _spaces(run: Mapping[str, Any]) -> tuple[str, ...]:
+    """Score spaces of a run's figures; a sigmoid ranks as the logits do."""
+    return ("logit", "softmax", *([LINKED] if link_of(run) else []))
 
 
 def _names(run: Mapping[str, Any]) -> list[str]:

@@ -104,6 +104,8 @@ def _ranking(evaluator: EvaluatorBase) -> dict[str, Any]:
         "threshold": {"value": evaluator.threshold, "of": evaluator.threshold_space},
         "per_class": evaluator.per_class,
     }
+    if evaluator.link is not None:
+        facts["link"] = evaluator.link._asdict()
     if evaluator.chosen is not None:
         chosen = evaluator.chosen
         facts["chosen_thresholds"] = {"origin": asdict(chosen.origin), **chosen.rule}

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from evaluation.metrics.average_precision import average_precision
+from evaluation.metrics.output_link import Link
 from evaluation.results.saved_scores import SavedScores, load_scores, rank_scores
 
-__all__ = ["load_run_scores"]
+__all__ = ["link_of", "load_run_scores"]
 
 _SAME_AP = 0.01  # percent; what two devices may differ by
 
@@ -50,11 +51,17 @@ def load_run_scores(run: Mapping[str, Any]) -> SavedScores:
     )
 
 
+def link_of(run: Mapping[str, Any]) -> Link | None:
+    """The output link that a run was evaluated with, if there was one."""
+    return Link(**run["link"]) if run.get("link") else None
+
+
 def _fit(saved: SavedScores, run: Mapping[str, Any]) -> bool:
     """Whether scores give the AP of each class that a run has."""
     rows = run["per_class"]
     if saved.logits.shape[1] != len(rows) or not saved.logits.isfinite().all():
         return False
-    own = 100 * average_precision(rank_scores(saved.logits, run["score"]), saved.targets)  # [C]
+    ranked = rank_scores(saved.logits, run["score"], link_of(run))
+    own = 100 * average_precision(ranked, saved.targets)  # [C]
     written = torch.tensor([math.nan if row["AP"] is None else row["AP"] for row in rows])
     return torch.allclose(own, written.double(), atol=_SAME_AP, rtol=0, equal_nan=True)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.readers.npz_files import read_npz, write_npz
+from evaluation.metrics.output_link import LINKED, Link
 
 
 class SavedScores(NamedTuple):
@@ -48,7 +49,7 @@ def load_scores(path: str | Path) -> SavedScores:
     return SavedScores(torch.from_numpy(scores), torch.from_numpy(targets), paths.tolist())
 
 
-def rank_scores(logits: Tensor, space: str) -> Tensor:
+def rank_scores(logits: Tensor, space: str, link: Link | None = None) -> Tensor:
     """Scores [N, C] in float64 that rank images as a space of TEST.SCORE does.
 
     Softmax probabilities are taken by their logarithm: themselves they underflow to 0 where a class
@@ -56,9 +57,12 @@ def rank_scores(logits: Tensor, space: str) -> Tensor:
 
     Args:
         logits: [N, C].
-        space: logit, sigmoid or softmax.
+        space: logit, sigmoid, softmax or softmax_link.
+        link: of softmax_link.
     """
     logits = logits.double()
+    if space == LINKED:
+        return link.log_softmax(logits)
     return F.log_softmax(logits, dim=1) if space == "softmax" else logits
 
 

@@ -61,6 +61,8 @@ def test_settings_are_chosen_without_a_test_picture_at_hand(command, tmp_path, c
     found = json.loads((folder / "CoOp/chosen/seed3/results.json").read_text())
     assert (found["split"], found["seed"]) == ("test", 3)
     assert found["epoch"] == recipe["OPTIM"]["MAX_EPOCH"] == int(best["OPTIM.MAX_EPOCH"])
+    link = recipe["TEST"]
+    assert found["link"] == {"centre": link["LINK_CENTRE"], "width": link["LINK_WIDTH"]}
     assert found["recipe"] == {
         "chosen_on": "val",
         "trials": 2,

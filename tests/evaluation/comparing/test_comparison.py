@@ -14,13 +14,15 @@ from tests.helpers.runs.scored_runs import IMAGES, targets_of_all, write_run
 
 RESAMPLES = 100
 STRENGTHS = {"LMPT": 1.5, "CoOp": 1.0}
+LINK = {"centre": 0.8, "width": 0.4}
 
 
 @pytest.fixture
 def folder(tmp_path):
     for trainer, strength in STRENGTHS.items():
         for seed in (1, 2, 3):
-            write_run(tmp_path / trainer / "tiny" / f"seed{seed}", trainer, seed, strength)
+            run = tmp_path / trainer / "tiny" / f"seed{seed}"
+            write_run(run, trainer, seed, strength, link=LINK)
     write_run(tmp_path / "Zero" / "tiny" / "seed1", "ZeroshotCLIP", 1, 0.7, epoch=0)
     return tmp_path
 
@@ -47,14 +49,16 @@ def naive_differences(folder, space, seeds):
         for seed in seeds:
             path = folder / trainer / "tiny" / f"seed{seed}" / "scores.npz"
             logits = load_scores(path).logits.double()
-            scores = (F.log_softmax(logits, dim=1) if space == "softmax" else logits).numpy()
+            if space == "softmax_link":
+                logits = ((logits - LINK["centre"]) / LINK["width"]).sigmoid()
+            scores = (logits if space == "logit" else F.log_softmax(logits, dim=1)).numpy()
             images = [np.arange(IMAGES), *drawn]
             sides.append([naive_precision(scores, targets, of) for of in images])
     return np.array(sides[: len(seeds)]) - np.array(sides[len(seeds) :])
 
 
 @pytest.mark.filterwarnings("ignore:Mean of empty slice")
-@pytest.mark.parametrize("space", ["logit", "softmax"])
+@pytest.mark.parametrize("space", ["logit", "softmax", "softmax_link"])
 def test_figures_are_those_of_a_loop_over_resamples(folder, space):
     paths = [folder / t / "tiny" / f"seed{s}" for t in STRENGTHS for s in (1, 2)]
     (found,) = compare(load_results(paths), "CoOp", RESAMPLES)
