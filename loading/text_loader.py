@@ -1,4 +1,4 @@
-"""Data loader of captions in place of images: encoded once, or in every step if too many."""
+"""Captions in place of images, or beside them: encoded once, or in every step if too many."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ _CHUNK = 256  # captions a forward pass
 _CACHE_BYTES = 2**30  # of features held on the device
 
 
-class TextLoader:
-    """Data loader of sentence features, in the order of a batch sampler.
+class LabelledTexts:
+    """N labelled sentences and their features.
 
     The text tower is frozen, so encoding once gives what encoding in every step would give. It is
-    done when the first batch is asked for.
+    done when the first features are asked for.
 
     Args:
         sentences: N texts, cut to the whole words that fit.
         targets: [N, C].
         encode: token ids [B, 77] to `Features`; called without gradients.
-        sampler: yields lists of samples; a sample's index is a sentence.
         device: where cached features are kept.
         limit: features of more bytes are encoded in every step instead.
     """
@@ -39,22 +38,31 @@ class TextLoader:
         sentences: Sequence[str],
         targets: Tensor,
         encode: Callable[[Tensor], Features],
-        sampler: EpochBatchSampler,
         device: torch.device,
         limit: int = _CACHE_BYTES,
     ) -> None:
         self.sentences, self.targets = list(sentences), targets
-        self.encode, self.sampler, self.device, self.limit = encode, sampler, device, limit
+        self.encode, self.device, self.limit = encode, device, limit
         self.tokens = tokenize_captions(self.sentences)  # [N, 77]
 
-    def __len__(self) -> int:
-        return len(self.sampler)
+    def draw(self, numbers: Tensor) -> tuple[Features, Tensor]:
+        """Features and targets [B, C] of B sentences, on the device.
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+        Args:
+            numbers: random integers [B] on the device, 0 or more; each picks a sentence by its
+                remainder.
+        """
+        rows = numbers % len(self.sentences)
         if self.cache is None:
-            yield from map(self._encoded, self.sampler)
-        else:
-            yield from batches(self.cache, self.sampler)
+            tokens, targets = self._on_device
+            return self.encode(tokens[rows]), targets[rows]
+        batch = self.cache.batch((), torch.stack([rows, torch.zeros_like(rows), numbers]))
+        return batch["features"], batch["label"]
+
+    @cached_property
+    def _on_device(self) -> tuple[Tensor, Tensor]:
+        """Tokens [N, 77] and targets [N, C]."""
+        return self.tokens.to(self.device), self.targets.to(self.device)
 
     @cached_property
     def cache(self) -> FeatureCache | None:
@@ -72,6 +80,40 @@ class TextLoader:
         features = join([self.encode(self.tokens[part]) for part in parts])
         features = features[order.argsort().to(self.device)]
         return FeatureCache([features], self.targets.to(self.device), self.sentences)
+
+
+class TextLoader(LabelledTexts):
+    """Data loader of sentence features, in the order of a batch sampler.
+
+    Args:
+        sentences: as of `LabelledTexts`, like the others.
+        targets: [N, C].
+        encode: token ids [B, 77] to `Features`.
+        sampler: yields lists of samples; a sample's index is a sentence.
+        device: where cached features are kept.
+        limit: features of more bytes are encoded in every step instead.
+    """
+
+    def __init__(
+        self,
+        sentences: Sequence[str],
+        targets: Tensor,
+        encode: Callable[[Tensor], Features],
+        sampler: EpochBatchSampler,
+        device: torch.device,
+        limit: int = _CACHE_BYTES,
+    ) -> None:
+        super().__init__(sentences, targets, encode, device, limit)
+        self.sampler = sampler
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        if self.cache is None:
+            yield from map(self._encoded, self.sampler)
+        else:
+            yield from batches(self.cache, self.sampler)
 
     def _encoded(self, samples: Sequence[Sample]) -> dict[str, Any]:
         index = torch.tensor([sample.index for sample in samples])

@@ -12,6 +12,7 @@ from modeling.clip.precision import Precision
 from modeling.encoders.features import Features
 from modeling.encoders.text_encoder import TextEncoder
 from modeling.heads.linear_head import Classifier
+from modeling.heads.text_anchors import TextAnchors
 from prediction.trained_model import TrainedModel
 
 _PROBES = 32  # random features on which the matrix has to agree with the model
@@ -22,9 +23,10 @@ class ClassWeights:
     """Logits = scale * (features @ text_features.T - offset), of L2-normalised image features.
 
     Attributes:
-        text_features: [C, D], fp32. L2-normalised rows, except those of a linear classifier.
+        text_features: [C, D], fp32. L2-normalised rows, except those of a linear classifier and of
+            anchors (TARP).
         scale: scalar; 1 of a linear classifier.
-        offset: [C]; the negative biases of a linear classifier.
+        offset: [C]; from negative biases where the classes have some.
     """
 
     text_features: Tensor
@@ -72,10 +74,11 @@ def class_weights(run: TrainedModel) -> ClassWeights:
     else:
         texts = run.text if isinstance(run.text, (list, tuple)) else [run.text]
         offset = getattr(model.scale, "offset", torch.zeros(()))
-        text_features = texts[0].detach().float()
-        found = ClassWeights(
-            text_features, model.scale.factor.detach(), offset.detach().expand(len(text_features))
-        )
+        text_features, scale = texts[0].detach().float(), model.scale.factor.detach()
+        offset = offset.detach().expand(len(text_features))
+        if isinstance(model.learner, TextAnchors):
+            offset = offset - model.learner.class_bias.detach() / scale
+        found = ClassWeights(text_features, scale, offset)
     _check(run, found)
     return found
 

@@ -110,7 +110,6 @@ class LongTailDataset(DatasetBase):
             self.captions = self._join_captions(
                 settings.CAPTIONS, settings.CAPTIONS_PREFIX, listed, used["train"]
             )
-        self.texts = self._corpus(settings, targets["train"], used)
         self._notes += overlaps(used)
         data = {
             split: [
@@ -120,6 +119,7 @@ class LongTailDataset(DatasetBase):
             for split, rows in used.items()
         }
         super().__init__(train_x=data["train"], val=data.get("val"), test=data["test"])
+        self.texts = self.labelled_texts(settings) if settings.TEXT_AS_IMAGE else None
         if cfg.VERBOSE:
             print(self.describe())
 
@@ -220,13 +220,14 @@ class LongTailDataset(DatasetBase):
         captions = captions_of([entry.path for entry in listed], path, prefix)
         return [captions[entry.path] for entry in used]
 
-    def _corpus(
-        self, settings: CfgNode, targets: np.ndarray, used: dict[str, list[ListEntry]]
-    ) -> TextCorpus | None:
-        """Return the sentences that stand for the training images, if they are to."""
-        if not settings.TEXT_AS_IMAGE:
-            return None
-        held_out = [entry.path for split in used if split != "train" for entry in used[split]]
+    def labelled_texts(self, settings: CfgNode) -> TextCorpus:
+        """Return the sentences that stand for images, as `build_corpus` gathers them.
+
+        Args:
+            settings: the DATASET node of a config.
+        """
+        targets = np.array([item.label for item in self.train_x])  # [N, C]
+        held_out = [item.impath for split in (self.val, self.test) for item in split or ()]
         dataset, folder = type(self).__name__, self.dataset_dir
         return build_corpus(
             settings, folder, dataset, self._names, self.captions, targets, held_out

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from loading.samplers import EpochBatchSampler
-from loading.text_loader import TextLoader
+from loading.text_loader import LabelledTexts, TextLoader
 from modeling.clip.tokenizer import tokenize_captions
 from modeling.encoders.features import Features, join
 from modeling.encoders.text_encoder import TextEncoder
@@ -46,6 +46,27 @@ def test_cached_views_are_those_of_encoding_in_every_step(encode, capsys):
         kept = theirs.mask[..., None]
         torch.testing.assert_close(  # local features are cached in fp16
             ours.local_features[:, :width] * kept, theirs.local_features * kept, atol=1e-3, rtol=0
+        )
+
+
+def test_drawn_sentences_are_those_that_their_numbers_pick(encode):
+    numbers = torch.tensor([7, 0, 10**9 + 4])  # of five sentences: the third, the first, the fifth
+    for limit in (2**30, 0):
+        features, targets = LabelledTexts(SENTENCES, TARGETS, encode, CPU, limit).draw(numbers)
+        assert torch.equal(targets, TARGETS[[2, 0, 4]])
+        expected = encode(tokenize_captions([SENTENCES[i] for i in (2, 0, 4)]))
+        width = expected.mask.shape[1]
+        assert torch.equal(features.mask[:, :width], expected.mask)
+        assert not features.mask[:, width:].any()
+        torch.testing.assert_close(
+            features.global_features, expected.global_features, atol=1e-5, rtol=0
+        )
+        kept = expected.mask[..., None]
+        torch.testing.assert_close(
+            features.local_features[:, :width] * kept,
+            expected.local_features * kept,
+            atol=1e-3,
+            rtol=0,
         )
 
 

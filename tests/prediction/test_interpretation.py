@@ -91,6 +91,7 @@ def test_tables_and_csv_hold_all_of_it(trained):
     [
         ("ZeroshotCLIP", "ZeroshotCLIP trains no contexts"),
         ("LinearProbe", "LinearProbe trains no contexts"),
+        ("TARP", "TARP trains no contexts"),
         ("PVLR", r"behind it. Train it with TRAINER\.PVLR\.CONTEXT_SIDE pre"),
     ],
 )

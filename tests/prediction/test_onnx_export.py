@@ -19,6 +19,7 @@ EXPORTED = {
     "DualCoOpPP": ("DualCoOpPP", "ViT"),
     "TaIDPT": ("TaIDPT", "ViT"),
     "PVLR": ("PVLR", "ViT"),
+    "TARP": ("TARP", "ViT"),
     "CoOp with regions": ("CoOp", "ViT", "TRAINER.COOP.REGION_WEIGHT", "0.5"),
     "CoOp": ("CoOp", "ViT"),
     "CoOp on a ResNet": ("CoOp", "RN"),

@@ -46,6 +46,7 @@ EXPORTED = {
     "CoOp and LoRA": ("CoOp", "ViT", "TRAINER.TUNE.NAME", "lora"),
     "CoOp and norms of a ResNet": ("CoOp", "RN", "TRAINER.TUNE.NAME", "norm"),
     "TaIDPT without regions": ("TaIDPT", "ViT", "TRAINER.TAIDPT.REGION_WEIGHT", "0.0"),
+    "TARP without regions": ("TARP", "ViT", "TRAINER.TARP.REGIONS", "False"),
     "tiny": ("ZeroshotCLIP", "ViT", "MODEL.BACKBONE.NAME", "tiny", "INPUT.SIZE", "(96, 96)"),
     "crop": ("ZeroshotCLIP", "ViT", "INPUT.RESIZE", "crop"),
     "without tower": ("ZeroshotCLIP", "ViT"),
@@ -57,6 +58,7 @@ REFUSED = {
     "DualCoOpPP": ("DualCoOpPP", "weighs the regions of an image.*--onnx"),
     "TaIDPT": ("TaIDPT", "weighs the regions of an image.*--onnx"),
     "PVLR": ("PVLR", "weighs the regions of an image.*--onnx"),
+    "TARP": ("TARP", "weighs the regions of an image.*--onnx"),
     "CoOp with regions": (
         *("CoOp", "weighs the regions of an image.*--onnx"),
         *("TRAINER.COOP.REGION_WEIGHT", "0.5"),

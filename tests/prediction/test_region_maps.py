@@ -39,6 +39,10 @@ def dualcoop_plus(whole, region, text, c):
     return own[c] * shares[c] / max(shares) - dot(region, negative[c])
 
 
+def tarp(whole, region, text, c):
+    return dot(region, text[0][c])
+
+
 def one_prompt(whole, region, text, c):
     return (1 - WEIGHT) * dot(whole, text[c]) + WEIGHT * dot(region, text[c])
 
@@ -51,6 +55,7 @@ def two_prompts(whole, region, text, c):
 METHODS = {  # words beside the method's name, and its similarity of one class to one region
     "DualCoOp": ((), dualcoop),
     "DualCoOpPP": ((), dualcoop_plus),
+    "TARP": ((), tarp),
     "CoOp": (("TRAINER.COOP.REGION_WEIGHT", str(WEIGHT)), one_prompt),
     "ZeroshotCLIP": (("TRAINER.ZEROSHOTCLIP.REGION_WEIGHT", str(WEIGHT)), one_prompt),
     "TaIDPT": (("TRAINER.TAIDPT.REGION_WEIGHT", str(WEIGHT)), two_prompts),

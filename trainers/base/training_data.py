@@ -20,7 +20,7 @@ from loading.cache.feature_store import FeatureStore, cache_folder
 from loading.images import read_picture
 from loading.loaders import CACHES, LoaderFactory
 from loading.samplers import SAMPLERS, make_sampler
-from loading.text_loader import TextLoader
+from loading.text_loader import LabelledTexts, TextLoader
 from loading.transforms import (
     CLIP_MEAN,
     CLIP_STD,
@@ -217,6 +217,23 @@ class TrainingData:
             options.CAPTION_MISSING,
             self.seed,
         )
+
+    def texts_beside_images(self) -> LabelledTexts | None:
+        """Labelled sentences to train on beside the images, encoded; None without captions.
+
+        They are those of DATASET.TEXT*. Where texts are trained on in place of images, there are
+        none beside them.
+        """
+        settings = self.cfg.DATASET
+        captioned = settings.TEXTS or getattr(self.dataset, "captions", None) is not None
+        if self.texts is not None or not captioned or not hasattr(self.dataset, "labelled_texts"):
+            return None
+        corpus = self.dataset.labelled_texts(settings)
+        print("Training on texts beside images: " + ", ".join(corpus.notes))
+        targets = torch.as_tensor(corpus.labels)  # [T, C]
+        texts = LabelledTexts(corpus.sentences, targets, self._encode_texts, self._clip.device)
+        _ = texts.cache  # now, with all threads, and before a step may be recorded
+        return texts
 
     def _transforms(self) -> tuple[Callable, Callable]:
         """What training and evaluation do to a picture; one and the same where views are few."""

@@ -15,12 +15,13 @@ from trainers.finetune_clip import FinetuneModel, LinearProbeModel
 from trainers.lmpt import LMPTModel
 from trainers.pvlr import PVLRModel
 from trainers.tai_dpt import TaIDPTModel
+from trainers.tarp import TARPModel
 from trainers.zeroshot_clip import ZeroshotModel
 
 NAMES = ["cat", "dog", "traffic light"]
 MODELS = [
     *(CoOpModel, CoCoOpModel, LMPTModel, DualCoOpModel, DualCoOpPPModel, TaIDPTModel),
-    *(PVLRModel, LinearProbeModel, FinetuneModel, ZeroshotModel),
+    *(PVLRModel, TARPModel, LinearProbeModel, FinetuneModel, ZeroshotModel),
 ]
 
 
@@ -64,7 +65,13 @@ def test_an_unknown_option_names_the_nearest():
 
 @pytest.mark.parametrize(
     ("model_class", "options"),
-    [(DualCoOpModel, {}), (PVLRModel, {}), (TaIDPTModel, {}), (CoOpModel, {"REGION_WEIGHT": 0.5})],
+    [
+        (DualCoOpModel, {}),
+        (PVLRModel, {}),
+        (TARPModel, {}),
+        (TaIDPTModel, {}),
+        (CoOpModel, {"REGION_WEIGHT": 0.5}),
+    ],
 )
 def test_regions_are_asked_for_where_they_are_looked_at(model_class, options):
     with pytest.raises(ValueError, match="looks at regions and this CLIP reads none"):

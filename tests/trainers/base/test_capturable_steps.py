@@ -116,6 +116,8 @@ METHODS = {
     "TaIDPT, bf16": ("TaIDPT", {"DATASET.TEXT_AS_IMAGE": True, "PREC": "bf16"}),
     "PVLR": ("PVLR", {"AGREEMENT": 0.1, "N_CTX": 2}),
     "PVLR, pre": ("PVLR", {"CONTEXT_SIDE": "pre", "N_CTX": 2, "PREC": "bf16"}),
+    "TARP": ("TARP", {"DATASET.TEXT_TEMPLATES": 1}),
+    "TARP, bf16": ("TARP", {"PREC": "bf16", "NEGATIVES": "off"}),
     "LinearProbe": ("LinearProbe", {}),
     "LinearProbe, bf16": ("LinearProbe", {"PREC": "bf16"}),
 }

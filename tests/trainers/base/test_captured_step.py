@@ -191,7 +191,7 @@ def test_a_captured_run_equals_an_eager_one(name, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "amp"])
-@pytest.mark.parametrize("name", ["CoOp", "CoCoOp", "LMPT", "DualCoOp", "PVLR"])
+@pytest.mark.parametrize("name", ["CoOp", "CoCoOp", "LMPT", "DualCoOp", "PVLR", "TARP"])
 def test_a_graph_trains_what_eager_steps_train(name, precision, tmp_path, capsys):
     import train
     from tests.helpers.small_set import arguments, write_set

@@ -10,7 +10,7 @@ from modeling.encoders.features import Features
 from tests.helpers.small_set import arguments, contexts, results, write_set
 from tests.helpers.small_trainer import build, write_calm_set
 
-METHODS = ["CoOp", "LMPT", "DualCoOp", "PVLR"]
+METHODS = ["CoOp", "LMPT", "DualCoOp", "PVLR", "TARP"]
 
 
 def gradients(trainer, batch, rows):

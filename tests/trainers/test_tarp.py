@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import math
+import shutil
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from modeling.clip.tokenizer import tokenize
+from modeling.encoders.features import Features
+from modeling.encoders.frozen_clip import FrozenClip, RegionOptions
+from modeling.prompts.prompt_model import Batch
+from tests.helpers.naive import naive_losses as naive
+from tests.helpers.small_clip import TOWERS, random_clip
+from tests.helpers.small_set import NAMES, arguments, results
+from tests.helpers.small_trainer import built
+from tests.helpers.tolerance import assert_as_exact, in_double
+from trainers.tarp import TARPModel
+
+from losses import build_loss  # isort: skip
+
+COUNTS = torch.tensor([40, 0, 7, 2])
+TARGETS = torch.tensor([[1.0, 0, 0, -1], [0, 1, 1, 0], [0, 0, 0, 0]])
+CAPTION_TARGETS = torch.tensor([[0.0, 1, 0, 0], [1, 0, 0, 1]])
+
+
+def random_features(seed, count, regions, masked=False):
+    """Unit features [count, 32] and [count, regions, 32]; of captions, all but the first short."""
+    generator = torch.Generator().manual_seed(seed)
+    whole, local = (
+        F.normalize(torch.randn(*shape, 32, generator=generator), dim=-1)
+        for shape in ((count,), (count, regions))
+    )
+    mask = None
+    if masked:
+        mask = torch.ones(count, regions, dtype=torch.bool)
+        mask[1:, regions // 2 :] = False
+    return Features(whole, local, mask)
+
+
+def model_of(tower="ViT", texts=None, **options):
+    clip = FrozenClip(random_clip(tower), regions=RegionOptions())
+    criterion = build_loss("bce", COUNTS, 49)
+    return TARPModel(NAMES, clip, COUNTS, texts, criterion=criterion, **options)
+
+
+def stir(learner):
+    for parameter in learner.parameters():
+        with torch.no_grad():
+            parameter += 0.2 * torch.randn_like(parameter)
+
+
+def naive_logits(learner, features, options):
+    """Logits [B, C] image by image, class by class and region by region, as the equations say."""
+    texts = learner.texts
+    moves = {name: learner.residuals[name] for name in learner.residuals}
+    nothing = torch.zeros_like(texts[0])
+    mean = sum(texts) / len(texts)
+    rows = []
+    for b in range(len(features)):
+        regions = features.local_features[b]
+        if features.mask is not None:
+            regions = [r for r, there in zip(regions, features.mask[b], strict=True) if there]
+        for c in range(len(texts)):
+            moved = texts[c] + (moves["positive"][c] if "positive" in moves else nothing)
+            positive = moved / moved.square().sum().sqrt()
+            negative = mean + (moves["negative"][c] if "negative" in moves else nothing)
+            if options.NEGATIVES == "off":
+                negative = nothing
+            z = learner.class_bias[c]
+            if options.REGIONS:
+                beta = options.REGION_SCALE if features.mask is None else options.WORD_SCALE
+                beta = beta * learner.region_gain.log_gain.exp()
+                weights = [(beta * region @ positive).exp() for region in regions]
+                pooled = sum(
+                    weight / sum(weights) * (region @ (positive - negative))
+                    for weight, region in zip(weights, regions, strict=True)
+                )
+                z = z + options.LOGIT_SCALE * learner.affine.log_gain.exp() * pooled
+            if options.GLOBAL_SCALE:
+                scale = learner.global_scale if options.REGIONS else learner.affine
+                move = moves["whole"][c] if "whole" in moves else nothing
+                similarity = features.global_features[b] @ (texts[c] - mean + move)
+                z = z + options.GLOBAL_SCALE * scale.log_gain.exp() * similarity
+            rows.append(z)
+    return torch.stack(rows).view(len(features), -1)
+
+
+def as_double(features):
+    parts = (features.global_features.double(), features.local_features.double())
+    return Features(*parts, features.mask)
+
+
+SWITCHES = {
+    "all": {},
+    "no regions": {"REGIONS": False},
+    "no whole image": {"GLOBAL_SCALE": 0.0},
+    "mean negative": {"NEGATIVES": "mean"},
+    "no negative": {"NEGATIVES": "off"},
+    "no residuals": {"RESIDUALS": False},
+    "other scales": {"LOGIT_SCALE": 7.0, "GLOBAL_SCALE": 3.0, "REGION_SCALE": 5.0, "TAU": 0.0},
+}
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
+def test_logits_loss_and_gradients_equal_naive_loops(switches):
+    """Of images and of captions, with the log prior in the loss alone."""
+    images, captions = random_features(1, 3, 5), random_features(2, 2, 6, masked=True)
+    drawn = []
+
+    def texts(numbers):
+        drawn.append(numbers)
+        return captions, CAPTION_TARGETS
+
+    model = model_of(texts=texts, LAMBDA=0.7, **SWITCHES[switches])
+    stir(model.learner)
+    text = model.text_features()
+    logits = model.logits(images, text)
+    batch = Batch(images, text, torch.arange(3), torch.tensor([5, 6, 7]))
+    loss = model.loss(logits, TARGETS, batch)["loss"]
+    assert torch.equal(drawn[0], batch.sample_seed)
+
+    options, logs = model.options, [math.log(count / 49) for count in (40, 1, 7, 2)]
+    shift = [options.TAU * (log - sum(logs) / 4) for log in logs]
+    found, learners = [(logits, loss)], [model.learner]
+    for its, convert in ((model.learner, lambda x: x), (in_double(model.learner), as_double)):
+        z = naive_logits(its, convert(images), options)
+        parts = []
+        for scores, targets in (
+            (z, TARGETS),
+            (naive_logits(its, convert(captions), options), CAPTION_TARGETS),
+        ):
+            shifted = scores + torch.tensor(shift, dtype=z.dtype)
+            parts.append(naive.reduced(naive.bce(shifted, targets), "mean"))
+        found.append((z, parts[0] + 0.7 * parts[1]))
+        learners.append(its)
+    gradients = [
+        torch.autograd.grad(value, [*its.parameters()], retain_graph=True)
+        for its, (_, value) in zip(learners, found, strict=True)
+    ]
+    for values in (*zip(*found, strict=True), *zip(*gradients, strict=True)):
+        assert_as_exact(*values)
+
+
+@pytest.mark.parametrize("tower", TOWERS)
+def test_before_training_it_is_its_zero_shot_scorer(tower):
+    """20 x regions weighed by softmax(20 f t), scored by f (t - m), + 10 x g (t - m) - 2."""
+    model = model_of(tower)
+    clip_model = model.clip.clip_model
+    texts = clip_model.encode_text(tokenize([f"a photo of a {name}." for name in NAMES]))
+    texts = texts / texts.norm(dim=-1, keepdim=True)
+    images = random_features(3, 4, 6)
+    centred, fits = texts - texts.mean(dim=0), images.local_features @ texts.t()
+    regions = ((20 * fits).softmax(dim=1) * (images.local_features @ centred.t())).sum(dim=1)
+    expected = 20 * regions + 10 * images.global_features @ centred.t() - 2
+    found = model.logits(images, model.text_features())
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.fixture
+def build(roots, tmp_path):
+    def build(*more, root=None, tower="ViT"):
+        keys = ("TRAINER.LOSS.NAME", "bce", "OPTIM.NAME", "adamw", "OPTIM.LR", "1e-2")
+        words = [str(word) for word in (*keys, *more)]
+        return built(arguments(root or roots[tower], "TARP", tmp_path / "out", *words, tower=tower))
+
+    return build
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (),
+        ("REGIONS", False),
+        ("GLOBAL_SCALE", 0.0, "NEGATIVES", "off"),
+        ("RESIDUALS", False, "LAMBDA", 0.0),
+        ("CLASS_BIAS_LEARNABLE", False, "LOGIT_SCALE_LEARNABLE", False, "PREC", "bf16"),
+        ("REGION_SCALE_LEARNABLE", False, "NEGATIVES", "mean", "TEMPLATES", "ours"),
+    ],
+)
+def test_every_switch_trains_all_that_it_leaves(changes, build):
+    keys = [f"TRAINER.TARP.{x}" if i % 2 == 0 else x for i, x in enumerate(changes)]
+    trainer = build(*keys, "OPTIM.MAX_EPOCH", 2)
+    start = {name: p.detach().clone() for name, p in trainer.model.learner.named_parameters()}
+    trainer.train()
+    for name, parameter in trainer.model.learner.named_parameters():
+        assert torch.isfinite(parameter).all()
+        assert torch.equal(parameter, start[name]) == (not parameter.requires_grad), name
+
+
+def test_residuals_alone_decay(build):
+    trainer = build("OPTIM.WEIGHT_DECAY", "0.5", "OPTIM.LR", "0.1", "OPTIM.WARMUP_EPOCH", "0")
+    learner = trainer.model.learner
+    with torch.no_grad():
+        for parameter in learner.parameters():
+            parameter.fill_(1.0)
+            parameter.grad = torch.zeros_like(parameter)
+    trainer.optim.step()
+    for name, parameter in learner.named_parameters():  # AdamW: x - rate * decay * x
+        expected = 0.95 if name.startswith("residuals") else 1.0
+        torch.testing.assert_close(parameter, torch.full_like(parameter, expected))
+
+
+def test_a_tuned_tower_keeps_its_own_rate_and_decay(build):
+    words = ("TRAINER.TUNE.NAME", "norm", "TRAINER.TUNE.LR_MULT", "0.1", "OPTIM.LR", "0.1")
+    trainer = build(*words, "OPTIM.WEIGHT_DECAY", "0.5", "OPTIM.WARMUP_EPOCH", "0")
+    moved, free, tower = trainer.optim.param_groups
+    assert len(moved["params"]) == 3 and len(free["params"]) == 4
+    assert [group["weight_decay"] for group in (moved, free, tower)] == [0.5, 0.0, 0.5]
+    assert tower["lr"] == pytest.approx(0.01) and tower["params"]
+
+
+def test_captions_are_those_of_the_data_set(build, roots, capsys):
+    trainer = build("DATASET.TEXT_TEMPLATES", "1")
+    assert "Training on texts beside images: 21 sentences" in capsys.readouterr().out
+    features, targets = trainer.model.texts(torch.arange(1000))
+    assert features.mask.shape[0] == len(targets) == 1000
+    own = targets[:21]  # the captions name all classes of their images; templates follow
+    assert torch.equal(own, trainer.data.targets) and (targets[21:60].sum(dim=1) == 1).all()
+    assert build("TRAINER.TARP.LAMBDA", 0.0).model.texts is None
+
+
+def test_a_set_without_captions_is_trained_on_images_alone(roots, tmp_path, build):
+    root = shutil.copytree(roots["ViT"], tmp_path / "bare")
+    (root / "mine" / "captions.txt").unlink()
+    trainer = build("OPTIM.MAX_EPOCH", "1", root=root)
+    assert trainer.model.texts is None
+    trainer.train()
+    assert results(tmp_path / "out")["epoch"] == 1
+
+
+def test_captions_alone_can_be_trained_on(build, tmp_path):
+    trainer = build("DATASET.TEXT_AS_IMAGE", True, "OPTIM.MAX_EPOCH", "1")
+    assert trainer.model.texts is None  # beside captions there are no others
+    trainer.train()
+    assert results(tmp_path / "out")["epoch"] == 1
+
+
+def test_the_prior_is_of_the_training_images_and_of_training_alone(build):
+    trainer = build("TRAINER.TARP.TAU", "1.0")
+    counts = trainer.data.targets.eq(1).sum(dim=0).double()
+    shares = (counts / len(trainer.data.targets)).log()
+    expected = shares - shares.mean()
+    torch.testing.assert_close(trainer.model.shift.double(), expected, atol=1e-5, rtol=0)
+    views, _ = trainer.parse_batch_train(next(iter(trainer.train_loader_x)))
+    without = build("TRAINER.TARP.TAU", "0.0")
+    text = trainer.model.text_features()
+    torch.testing.assert_close(trainer.model_inference(views), without.model.logits(views, text))
+
+
+def test_what_makes_no_sense_is_refused(build):
+    node = "TRAINER.TARP"
+    with pytest.raises(ValueError, match="REGIONS False and GLOBAL_SCALE 0 leave nothing"):
+        build(f"{node}.REGIONS", False, f"{node}.GLOBAL_SCALE", 0.0)
+    off = ("RESIDUALS", "LOGIT_SCALE_LEARNABLE", "CLASS_BIAS_LEARNABLE")
+    with pytest.raises(ValueError, match="would train nothing; set one of TRAINER.TARP.RESIDUALS"):
+        build(*(word for key in off for word in (f"{node}.{key}", False)))
+    with pytest.raises(ValueError, match="NEGATIVES must be one of .*got 'learned'.*'learnt'"):
+        build(f"{node}.NEGATIVES", "learned")
+    with pytest.raises(ValueError, match="takes TEMPLATES or DESCRIPTIONS, got both"):
+        build(f"{node}.TEMPLATES", "ours", f"{node}.DESCRIPTIONS", "x.json")
+    for key in ("TAU", "LAMBDA", "GLOBAL_SCALE", "WORD_SCALE"):
+        with pytest.raises(ValueError, match=f"{key} must be 0 or more, got -1"):
+            build(f"{node}.{key}", -1.0)
+
+
+def test_regions_are_asked_for_where_they_are_looked_at():
+    clip = FrozenClip(random_clip("ViT"))
+    with pytest.raises(ValueError, match="looks at regions and this CLIP reads none"):
+        TARPModel(NAMES, clip)
+    assert isinstance(TARPModel(NAMES, clip, REGIONS=False).learner, nn.Module)

@@ -1,0 +1,188 @@
+"""TARP: a text-anchored region probe, for long-tailed multi-label sets.
+
+Towers are frozen and no prompt is trained: each class has anchors, which are its text feature plus
+residuals. Regions are pooled class by class by how well they fit the positive anchor, and score by
+the positive minus the negative one; the whole image scores beside them. Captions may stand for
+images in a loss of their own, and a log prior of the classes is added to training's logits.
+
+Ours; its parts are those of TaskRes, DualCoOp, TaI-DPT and logit adjustment (docs/methods.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor, nn
+from yacs.config import CfgNode
+
+from common.config.config_rules import Choice, Number, declare_rules
+from losses.log_prior import centred_log_prior
+from modeling.encoders.features import Features
+from modeling.encoders.frozen_clip import FrozenClip
+from modeling.encoders.region_pooling import region_pool
+from modeling.heads.text_anchors import NEGATIVES, TextAnchors
+from modeling.prompts.class_prompts import check_sources, class_sentences, ensemble_features
+from modeling.prompts.logit_scale import LogitScale
+from modeling.prompts.prompt_model import Batch, PromptModel
+from trainers.base import PromptTrainer, method_node
+
+DrawTexts = Callable[[Tensor], tuple[Features, Tensor]]
+
+
+class TARPModel(PromptModel):
+    """Anchors near the classes' text features, for regions and for the whole image.
+
+    Args:
+        classnames: C names.
+        clip: the frozen towers.
+        class_counts: training images of each class [C], for the log prior; None adds none.
+        texts: from random numbers [B] to the features of B labelled sentences and their targets
+            [B, C]; None leaves the loss on captions out.
+        **more: as of `PromptModel`.
+    """
+
+    defaults: ClassVar = {
+        "TEMPLATE": "a photo of a {}.",  # what the anchors start from, or one of these instead:
+        "TEMPLATES": "",  # ours (assets/templates.txt) | a file, one template a line
+        "DESCRIPTIONS": "",  # a JSON file, {class name: [sentences]}
+        "REGIONS": True,  # the branch of regions
+        "NEGATIVES": "learnt",  # learnt | mean | off: what regions are told apart from
+        "RESIDUALS": True,  # anchors move away from the text features
+        "LOGIT_SCALE": 20.0,  # s1, of the branch of regions
+        "GLOBAL_SCALE": 10.0,  # s2, of the branch of the whole image; 0: no such branch
+        "LOGIT_SCALE_LEARNABLE": True,  # train both, from there
+        "REGION_SCALE": 20.0,  # beta, steepness of the softmax over regions
+        "WORD_SCALE": 50.0,  # and over a caption's words
+        "REGION_SCALE_LEARNABLE": True,  # train a factor of both
+        "CLASS_BIAS": -2.0,  # where every class's logit bias starts
+        "CLASS_BIAS_LEARNABLE": True,  # train them, from there
+        "TAU": 0.5,  # of the log prior that is added to training's logits; 0: none
+        "LAMBDA": 1.0,  # weight of the loss on captions, where the data set has some; 0: none
+    }
+
+    def __init__(
+        self,
+        classnames: Sequence[str],
+        clip: FrozenClip,
+        class_counts: Tensor | None = None,
+        texts: DrawTexts | None = None,
+        **more: Any,  # noqa: ANN401 - as PromptModel's
+    ) -> None:
+        super().__init__(classnames, clip, **more)
+        self.texts, self.shift = texts, 0.0
+        if class_counts is not None:
+            self.shift = self.options.TAU * centred_log_prior(class_counts.to(clip.device))  # [C]
+
+    @classmethod
+    def looks_at_regions(cls, options: dict[str, Any]) -> bool:
+        """Whether the branch of regions is there."""
+        return options["REGIONS"]
+
+    def build_learner(self) -> nn.Module:
+        """Anchors at the classes' text features, and the scales."""
+        options = self.options
+        sources = (options.TEMPLATE, options.TEMPLATES, options.DESCRIPTIONS)
+        sentences = class_sentences(self.classnames, *sources)
+        learner = TextAnchors(
+            ensemble_features(sentences, self.clip.text_encoder),
+            options.REGIONS,
+            options.GLOBAL_SCALE > 0,
+            options.NEGATIVES,
+            options.RESIDUALS,
+            options.CLASS_BIAS,
+            options.CLASS_BIAS_LEARNABLE,
+        )
+        whole = LogitScale(options.GLOBAL_SCALE, learner.whole and options.LOGIT_SCALE_LEARNABLE)
+        if options.REGIONS:
+            learner.global_scale = whole
+            learner.region_gain = LogitScale(1.0, options.REGION_SCALE_LEARNABLE)
+        elif learner.whole:
+            self.scale = whole.to(self.clip.device)
+        else:
+            raise ValueError("REGIONS False and GLOBAL_SCALE 0 leave nothing; change one of them.")
+        return learner
+
+    def text_features(self) -> tuple[Tensor, ...]:
+        """The anchors, [C, D] each; see `TextAnchors.forward`."""
+        return self.learner()
+
+    def cosines(self, features: Features, text: tuple[Tensor, ...]) -> Tensor:
+        """Pooled similarity [B, C] of regions or words; of the whole image where they are off."""
+        options = self.options
+        if not options.REGIONS:
+            return features.global_features @ text[0].t()
+        margin, fit = (features.local_features @ anchors.t() for anchors in text[:2])  # [B, R, C]
+        is_text = features.mask is not None
+        steepness = options.WORD_SCALE if is_text else options.REGION_SCALE
+        return region_pool(margin, self.learner.region_gain(fit), steepness, features.mask)
+
+    def logits(self, features: Features, text: tuple[Tensor, ...]) -> Tensor:
+        """Logits [B, C]: both branches, scaled, and a bias for each class."""
+        logits = super().logits(features, text) + self.learner.class_bias
+        if self.options.REGIONS and self.learner.whole:
+            logits = logits + self.learner.global_scale(features.global_features @ text[2].t())
+        return logits
+
+    def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The loss on images + LAMBDA * that on as many captions, both with the log prior."""
+        images = self.criterion(logits + self.shift, targets)
+        if self.texts is None:
+            return {"loss": images}
+        features, labels = self.texts(batch.sample_seed)
+        captions = self.criterion(self.logits(features, batch.text) + self.shift, labels)
+        loss = images + self.options.LAMBDA * captions
+        return {"loss": loss, "loss_images": images, "loss_captions": captions}
+
+
+declare_rules(
+    "TRAINER.TARP",
+    {
+        "NEGATIVES": Choice(NEGATIVES),
+        "GLOBAL_SCALE": Number(least=0),
+        "WORD_SCALE": Number(least=0),
+        "CLASS_BIAS": Number(),
+        "TAU": Number(least=0),
+        "LAMBDA": Number(least=0),
+    },
+)
+
+
+def extend_cfg(cfg: CfgNode) -> None:
+    """Declare TARP's keys."""
+    cfg.TRAINER.TARP = method_node(TARPModel)
+
+
+@TRAINER_REGISTRY.register()
+class TARP(PromptTrainer):
+    """TARP: text features with residuals as anchors of regions and of the whole image."""
+
+    model_class = TARPModel
+    class_specific = True  # residuals and a bias for each class
+
+    def check_cfg(self, cfg: CfgNode) -> None:
+        """Refuse two sources of sentences, and switches that leave nothing to train."""
+        super().check_cfg(cfg)
+        options = self.method_cfg
+        check_sources(options.TEMPLATE, options.TEMPLATES, options.DESCRIPTIONS, "TRAINER.TARP")
+        trained = ("RESIDUALS", "LOGIT_SCALE_LEARNABLE", "CLASS_BIAS_LEARNABLE")
+        if not any(options[key] for key in trained):
+            raise ValueError(
+                f"TARP would train nothing; set one of TRAINER.TARP.{', '.join(trained)} True."
+            )
+
+    def model_arguments(self) -> dict[str, Any]:
+        """The classes' counts, and labelled captions where the loss on them counts."""
+        texts = self.data.texts_beside_images() if self.method_cfg.LAMBDA > 0 else None
+        draw = None if texts is None else texts.draw
+        return {"class_counts": self.data.class_counts, "texts": draw}
+
+    def param_groups(self, learner: TextAnchors) -> list[dict[str, Any]]:
+        """Residuals decay towards the text features; scales and biases have no decay."""
+        all_of_it = [{"params": list(learner.parameters())}]
+        first, *others = super().param_groups(learner) or all_of_it
+        residuals = {id(parameter) for parameter in learner.residuals.values()}
+        moved = [p for p in first["params"] if id(p) in residuals]
+        free = [p for p in first["params"] if id(p) not in residuals]
+        return [{"params": moved}, {"params": free, "weight_decay": 0.0}, *others]
