@@ -41,6 +41,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.plot:
             plot_frequency_ap(results, args.plot)  # needs matplotlib
             print(f"Plotted to {args.plot}")
+        if args.plot_softmax:
+            from evaluation.comparing.softmax_plot import plot_softmax  # imports torch
+
+            plot_softmax(results, args.plot_softmax)
+            print(f"Plotted to {args.plot_softmax}")
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
 
@@ -66,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     flag("--plot-differences", metavar="PNG", help="of --against: also draw them")
     flag("--seconds", action="store_true", help="also what the runs' time went into")
     flag("--plot", metavar="PNG", help="also draw AP against training counts")
+    flag("--plot-softmax", metavar="PNG", help="also draw mAP on the way to a softmax")
     return parser
 
 
