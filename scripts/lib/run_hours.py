@@ -29,7 +29,7 @@ COCO_CAPTIONS = 118_287  # images of train2017, at one caption each
 
 ASSUMPTIONS = (
     "Assumed: a step takes one pass of the prompts (CoOp, as LMPT), two with two contexts",
-    "(DualCoOp, TaIDPT), 1.5 an image (CoCoOp); a view costs by its pixels, a caption as one class.",
+    "(DualCoOp, TaIDPT), 1.5 an image (CoCoOp); views go by pixels; a caption is as a class.",
 )
 _SIDE = 224  # pixels
 _REGIONS = ("DualCoOp", "TaIDPT")  # their cached features are their own
