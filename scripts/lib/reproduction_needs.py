@@ -19,7 +19,7 @@ from yacs.config import CfgNode
 ROOT = Path(os.path.abspath(__file__)).parents[2]
 sys.path.insert(0, str(ROOT))
 
-import train
+from command_line import build_parser
 from common.choices import check_choice
 from common.user_errors import run_command
 from configuration import build_cfg
@@ -41,7 +41,7 @@ def main() -> int:
     print(f"Runs: {len(runs) + finished}, of which {finished} are finished.")
     if not runs:
         return 0
-    parser = train.build_parser()
+    parser = build_parser()
     methods: dict[str, list[CfgNode]] = {}
     for words in runs:
         cfg = build_cfg(parser.parse_intermixed_args(words))
