@@ -55,7 +55,8 @@ class Worker:
             return INTERRUPTED
         if self._process is None or not self._process.is_alive():
             self._connection, other = self._context.Pipe()
-            self._process = self._context.Process(target=_serve, args=(other,), daemon=True)
+            # No daemon, which could have no processes of its own that decode pictures for it.
+            self._process = self._context.Process(target=_serve, args=(other,), daemon=False)
             self._process.start()
             other.close()
         self._connection.send((list(words), str(console or ""), watch is not None))

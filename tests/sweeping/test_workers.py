@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Does what its first word says.
 TRAINING = """
-import os, signal, sys, time
+import multiprocessing, os, signal, sys, time
 
 def main(words, watch=None):
     print("words:", *words)
@@ -27,6 +27,11 @@ def main(words, watch=None):
         raise KeyError("no such thing")
     if words[0] == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
+    if words[0] == "decodes":
+        child = multiprocessing.get_context("spawn").Process(target=print)
+        child.start()
+        child.join()
+        sys.exit(child.exitcode)
     if words[0] == "sleeps":
         with open(words[1], "w") as file:
             file.write(str(os.getpid()))
@@ -55,6 +60,11 @@ def test_runs_end_with_their_status_and_leave_their_words(worker, tmp_path):
     assert "KeyError: 'no such thing'" in (tmp_path / "console.txt").read_text()
     assert worker.run(["dies"], tmp_path / "console.txt") == -signal.SIGKILL
     assert worker.run(["fine"], tmp_path / "console.txt") == 0
+
+
+def test_a_run_may_have_processes_of_its_own(worker, tmp_path):
+    assert worker.run(["decodes"], tmp_path / "console.txt") == 0
+    assert "Error" not in (tmp_path / "console.txt").read_text()
 
 
 def test_a_watched_run_ends_when_it_is_told_to(worker, tmp_path):
