@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.fake_training import FAKE_TRAINING
+from tests.helpers.idle_training import FAKE_TRAINING
 
 ROOT = Path(__file__).resolve().parents[2]
 

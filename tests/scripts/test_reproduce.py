@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.helpers.fake_training import commands
+from tests.helpers.idle_training import commands
 from tests.helpers.small_archives import write_voc
 
 

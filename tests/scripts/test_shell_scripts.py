@@ -15,7 +15,7 @@ import pytest
 from dassl.engine import TRAINER_REGISTRY
 
 import train
-from tests.helpers.fake_training import commands
+from tests.helpers.idle_training import commands
 from tests.helpers.small_set import results, write_set
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -106,6 +106,23 @@ def test_a_run_ends_with_the_process_that_asked_for_it(training):
         parent.wait()
 
 
+def test_a_program_may_end_without_stopping_its_workers(training):
+    program = (
+        "import threading\nfrom sweeping.workers import Worker\n"
+        "if __name__ == '__main__':\n    Worker(threading.Event()).run(['fine'])\n"
+    )
+    (training / "program.py").write_text(program)
+    path = os.pathsep.join([str(training), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, str(training / "program.py")],
+        env={**os.environ, "PYTHONPATH": path},
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "words: fine" in done.stdout
+
+
 def _within_a_minute(true):
     end = time.monotonic() + 60
     while not true() and time.monotonic() < end:
