@@ -23,10 +23,8 @@ case " $* " in *" -h "* | *" --help "*)
     exit 0 ;;
 esac
 
-fail() {
-    echo "error: $*" >&2
-    exit 2
-}
+# shellcheck source=scripts/lib/run_names.sh
+source "$root/scripts/lib/run_names.sh"
 
 # choice WHAT VALUE CHOICES...: fail, with the nearest choice, unless VALUE is one of them.
 choice() {
@@ -67,15 +65,6 @@ cfgs() {
     done
 }
 
-# from_here PATH DEFAULT: PATH as the caller means it; the default lies in the project.
-from_here() {
-    case "$1" in
-        "") echo "$2" ;;
-        /*) echo "$1" ;;
-        *) echo "$PWD/$1" ;;
-    esac
-}
-
 (($# >= 3)) || fail "expected DATASET CFG \"TRAINERS\", got $# words; --help tells more"
 dataset="$1" cfg="$2" trainers="$3" seeds="1 2 3"
 [[ -n "${trainers// /}" ]] || fail "TRAINERS is empty"
@@ -109,13 +98,7 @@ else
     done
 fi
 
-tag="${TAG:-}"
-if [[ -z "$tag" ]]; then
-    words=("$@")
-    for ((i = 0; i < $#; i += 2)); do tag+="_${words[i]##*.}${words[i + 1]}"; done
-    tag="${tag#_}"
-fi
-variant="$cfg${tag:+_${tag//[^A-Za-z0-9._-]/-}}"
+variant="$(variant "$cfg" "$@")"
 
 if [[ -n "${DRY_RUN:-}" ]]; then
     PYTHON="${PYTHON:-python3}"

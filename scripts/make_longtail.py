@@ -1,13 +1,13 @@
 r"""Draw a long-tailed data set from a multi-label image list.
 
     python scripts/make_longtail.py data/mine/all.txt --labels data/mine/labels.txt \
-        --output data/mine_lt --head 600 --tail 5 --test 20 --seed 1 --plot counts.png
+        --output data/mine_lt --head 600 --tail 5 --test 20 --val 10 --seed 1 --plot counts.png
     python train.py --root data --dataset-config-file configs/datasets/list_lt.yaml \
         ... DATASET.FOLDER mine_lt
 
-Writes train.txt, labels.txt and, where asked for, test.txt and captions.txt. Pictures stay where
-they are: the paths are rewritten to start from the new folder. The same arguments give the same
-lists.
+Writes train.txt, labels.txt and, where asked for, test.txt, val.txt and captions.txt. Pictures stay
+where they are: the paths are rewritten to start from the new folder. The same arguments give the
+same lists, and the training and test lists do not depend on --val and --val-seed.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if not 1 <= args.tail <= args.head:
         parser.error(f"expected 1 <= --tail <= --head, got {args.tail} and {args.head}")
-    if min(args.min, args.test, args.seed) < 0:
-        parser.error("--min, --test and --seed must be 0 or more")
+    if min(args.min, args.test, args.seed, args.val, args.val_seed) < 0:
+        parser.error("--min, --test, --seed, --val and --val-seed must be 0 or more")
     try:
         make(args)
     except (ValueError, OSError) as error:
@@ -61,16 +61,9 @@ def make(args: argparse.Namespace) -> None:
     targets = np.zeros((len(entries), len(names)), dtype=bool)  # [N, C]
     for target, entry in zip(targets, entries, strict=True):
         target[list(entry.labels)] = True
-    rng = np.random.default_rng(args.seed)
     available = targets.sum(axis=0)  # [C]
     wanted = wanted_counts(available, args.head, args.tail, args.min, args.profile)
-    train = select(targets, wanted, np.minimum(wanted, args.min), rng)
-    lists = {"train.txt": train}
-    if args.test:
-        rest = np.setdiff1d(np.arange(len(entries)), train)
-        left = targets[rest]  # [N - K, C]
-        flat = np.minimum(left.sum(axis=0), args.test)
-        lists["test.txt"] = rest[select(left, flat, np.zeros_like(flat), rng)]
+    lists = choose(args, targets, wanted)
 
     output = Path(args.output)
     pictures = Path(args.pictures or Path(args.list).parent)
@@ -83,7 +76,7 @@ def make(args: argparse.Namespace) -> None:
         captions = read_captions(args.captions, args.captions_prefix)
         rows = [
             f"{_moved(entries[i].path, pictures, output)} {text}\n"
-            for i in train
+            for i in lists["train.txt"]
             for text in captions.get(entries[i].path, [])
         ]
         if not rows:
@@ -98,6 +91,34 @@ def make(args: argparse.Namespace) -> None:
     if args.plot:
         plot(names, wanted, counts["train.txt"], args.plot)
         print(f"plotted: {args.plot}")
+
+
+def choose(
+    args: argparse.Namespace, targets: np.ndarray, wanted: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Choose the images of each list that is asked for; none is in two.
+
+    Args:
+        args: the command line.
+        targets: labels of the source, bool [N, C].
+        wanted: wanted training images of each class, int [C].
+
+    Returns:
+        Indices of images by the name of the list.
+    """
+    rng = np.random.default_rng(args.seed)
+    lists = {"train.txt": select(targets, wanted, np.minimum(wanted, args.min), rng)}
+    # Validation comes last, with a generator of its own: the other lists are the same without it.
+    for name, per_class, draws in (
+        ("test.txt", args.test, rng),
+        ("val.txt", args.val, np.random.default_rng(args.val_seed)),
+    ):
+        if per_class:
+            rest = np.setdiff1d(np.arange(len(targets)), np.concatenate(list(lists.values())))
+            left = targets[rest]  # [N - K, C]
+            flat = np.minimum(left.sum(axis=0), per_class)
+            lists[name] = rest[select(left, flat, np.zeros_like(flat), draws)]
+    return lists
 
 
 def report(
@@ -210,6 +231,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--test", type=int, default=0, metavar="N", help="test.txt with N images of each class"
     )
+    parser.add_argument(
+        "--val", type=int, default=0, metavar="N", help="val.txt with N images of each class"
+    )
+    parser.add_argument("--val-seed", type=int, default=0, help="of val.txt alone; default: 0")
     parser.add_argument("--captions", metavar="FILE", help="captions of IN.txt's images")
     parser.add_argument("--captions-prefix", default="", help="folder put before their paths")
     parser.add_argument(

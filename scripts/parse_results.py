@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     flag("--rows", type=_words, metavar="A,B", help="these trainers alone, in this order")
     flag("--best", choices=("bold",), help="bold the best of each column (class), in markdown")
     flag("--side-by-side", action="store_true", help="a row for each method, columns by data set")
-    flag("--published", action="store_true", help="published figures on VOC-LT and COCO-LT, ours")
+    flag("--published", action="store_true", help="published figures beside ours")
     flag("--against", metavar="NAME", help="differences to this method, with 95%% intervals")
     flag("--resamples", type=int, metavar="N", help="of the test images, for --against: 10,000")
     flag("--plot-differences", metavar="PNG", help="of --against: also draw them")

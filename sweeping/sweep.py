@@ -131,6 +131,12 @@ class Sweep:
         return None
 
     def _run_trial(self, trials: MethodTrials, claim: Claim, worker: Worker) -> None:
+        try:
+            self._run_claimed(trials, claim, worker)
+        finally:  # an error, too, leaves the trial to others
+            claim.lock.release()
+
+    def _run_claimed(self, trials: MethodTrials, claim: Claim, worker: Worker) -> None:
         plan, method, folder = self.plan, trials.method, claim.folder
         epochs = int(claim.setting.get("OPTIM.MAX_EPOCH", method.epochs))
         recipe = folder / "recipe.yaml"
@@ -145,7 +151,6 @@ class Sweep:
         watched = watch if plan.pruner != "none" else None
         status, error = self._run(worker, folder, words, watched)
         if self._interrupted.is_set():
-            claim.lock.release()
             return
         value = None if error or status == STOPPED else _mean_ap(folder / _RESULTS)
         if status == STOPPED:
@@ -213,10 +218,12 @@ class Sweep:
         self, method: Method, folder: Path, seed: int, lock: FileLock, worker: Worker
     ) -> None:
         words = self.plan.final_words(method.trainer, folder, chosen_file(method.folder), seed)
-        _, error = self._run(worker, folder, words)
-        if error and not self._interrupted.is_set():
-            self._failed[folder] = error
-        lock.release()
+        try:
+            _, error = self._run(worker, folder, words)
+            if error and not self._interrupted.is_set():
+                self._failed[folder] = error
+        finally:
+            lock.release()
 
 
 def _mean_ap(path: Path) -> float | None:

@@ -6,6 +6,7 @@ have in common. A run that takes its process with it costs no other: the process
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import os
@@ -38,6 +39,7 @@ class Worker:
         self._context = multiprocessing.get_context("spawn")
         self._interrupted = interrupted
         self._process: multiprocessing.process.BaseProcess | None = None
+        atexit.register(self.stop)  # or the interpreter would wait for a worker that nobody stopped
 
     def run(self, words: Words, console: Path | None = None, watch: Watch | None = None) -> int:
         """Run a command line in the process.
@@ -55,9 +57,11 @@ class Worker:
             return INTERRUPTED
         if self._process is None or not self._process.is_alive():
             self._connection, other = self._context.Pipe()
-            self._process = self._context.Process(target=_serve, args=(other,), daemon=True)
-            self._process.start()
+            # No daemon, which could have no processes of its own that decode pictures for it.
+            process = self._context.Process(target=_serve, args=(other,), daemon=False)
+            process.start()
             other.close()
+            self._process = process
         self._connection.send((list(words), str(console or ""), watch is not None))
         try:
             while not isinstance(answer := self._connection.recv(), int):

@@ -3,8 +3,12 @@
 Names of data sets, methods and backbones agree if their letters and digits do, + read as P: TaIDPT
 is TaI-DPT, DualCoOpPP is DualCoOp++, ZeroshotCLIP is zero-shot CLIP, and VOCLT is VOC-LT.
 
-Published CLIP rows on VOC-LT and COCO-LT rank by the softmax, so ours are taken in that space: mAP
-always, and the groups' where the run was tested with TEST.SCORE softmax.
+A row's metric is a name of results.json. Published CLIP rows on VOC-LT and COCO-LT rank by the
+softmax, so it is mAP_softmax there; groups are compared where the run was tested with TEST.SCORE
+softmax.
+
+A row's protocol begins with that of `evaluation.results.protocol`; what follows a semicolon is said
+of it and not compared. An empty one is of runs of any protocol.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ PUBLISHED = Path(__file__).resolve().parents[2] / "docs" / "published.csv"
 
 _CLASSES = ("total", *GROUPS)
 _OUR_FACTS = {"method": "trainer", "backbone": "backbone"}  # columns, and RUN_KEYS of ours
-_LEFT = ("data set", "method", "backbone", "classes")
+_LEFT = ("data set", "method", "backbone", "protocol", "metric", "classes")
 
 Row = dict[str, str]  # of docs/published.csv
 
@@ -57,7 +61,7 @@ def published_table(
     joined = [row for name in datasets for row in _joined(methods, rows, name)]
     if not joined:
         found = ", ".join(sorted({str(run["dataset"]) for run in results}))
-        raise ValueError(f"published figures are of {' and '.join(datasets)}, runs of {found}")
+        raise ValueError(f"published figures are of {', '.join(datasets)}, runs of {found}")
     if fmt == "csv":
         headers = [*_LEFT, "config", "seeds", "ours", "ours_std", "published", "difference"]
         table = (
@@ -71,9 +75,7 @@ def published_table(
         for left, config, seeds, cell, published, source in joined
     ]
     headers = [*_LEFT, "config", "seeds", "ours", "published", "difference", "source"]
-    caption = spread_caption(
-        "published figures as claimed elsewhere, ours by softmax scores", spread
-    )
+    caption = spread_caption("published figures as claimed elsewhere", spread)
     return text_table(table, headers, len(_LEFT) + 1, fmt, caption)
 
 
@@ -85,8 +87,12 @@ def _joined(
     if not mine:
         return []
     joined, matched = [], set()
-    for row in (row for row in rows if row["dataset"] == dataset):
-        fits = [key for key in mine if _fits(key, row)]
+    rows = [row for row in rows if row["dataset"] == dataset]
+    for row in rows:
+        alike = [key for key in mine if _protocol_fits(mine[key], row)]
+        if not alike:
+            continue  # hundreds of rows are of other protocols
+        fits = [key for key in alike if _fits(key, row)]
         matched.update(fits)
         for key in fits or [None]:
             joined += _rows_of(row, key, mine.get(key, ()))
@@ -94,7 +100,9 @@ def _joined(
         if key not in matched:
             facts = {name: getattr(key, of) for name, of in _OUR_FACTS.items()}
             nothing = dict.fromkeys((*_CLASSES, "source"), "")
-            joined += _rows_of({**facts, **nothing, "dataset": dataset}, key, runs)
+            about = {"dataset": dataset, "metric": rows[0]["metric"]}
+            protocol = {"protocol": runs[0].get("protocol", "")}
+            joined += _rows_of({**facts, **nothing, **about, **protocol}, key, runs)
     return joined
 
 
@@ -102,21 +110,30 @@ def _rows_of(row: Row, key: Method | None, runs: Sequence[Run]) -> list[tuple]:
     """Rows of a published one: its mAP over all classes, then groups that either side has."""
     of_row = []
     for classes in _CLASSES:
-        cell = mean_cell([_ours(run, classes) for run in runs])
+        cell = mean_cell([_ours(run, row["metric"], classes) for run in runs])
         published = float(row[classes]) if row[classes] else None
         if classes != "total" and cell.mean is None and published is None:
             continue
-        left = (row["dataset"], row["method"], row["backbone"] or "not stated", classes)
+        stated = [row[name] or "not stated" for name in ("backbone", "protocol")]
+        left = (row["dataset"], row["method"], *stated, row["metric"], classes)
         config = key.config if key else ""
         of_row.append((left, config, len(runs) or None, cell, published, row["source"]))
     return of_row
 
 
-def _ours(run: Run, classes: str) -> float | None:
+def _ours(run: Run, metric: str, classes: str) -> float | None:
+    """Our figure for a row's metric, over all classes or those of a group."""
     metrics = run["metrics"]
     if classes == "total":
-        return metrics.get("mAP_softmax")
-    return metrics.get(f"mAP_{classes}") if run["score"] == "softmax" else None
+        return metrics.get(metric)
+    comparable = metric == "mAP" or (metric == "mAP_softmax" and run["score"] == "softmax")
+    return metrics.get(f"mAP_{classes}") if comparable else None
+
+
+def _protocol_fits(runs: Sequence[Run], row: Row) -> bool:
+    """Whether runs are of a row's protocol; those that do not say theirs are of any row without."""
+    wanted = row["protocol"].partition(";")[0]
+    return not wanted or all(run.get("protocol") == wanted for run in runs)
 
 
 def _fits(key: Method, row: Row) -> bool:

@@ -14,6 +14,7 @@ from yacs.config import CfgNode
 
 from evaluation.evaluator import MultiLabelLongTail
 from evaluation.recipe_choice import recipe_choice
+from evaluation.results.protocol import protocol
 from evaluation.results.provenance import provenance, utc_date
 from evaluation.results.reports import ResultFiles, result_files
 from evaluation.results.result_writer import EvaluatedRun, write_results
@@ -98,7 +99,7 @@ class RunReport:
             seconds,
             seconds_spent,
         )
-        more = {**self.origin, "date": utc_date()}
+        more = {**self.origin, "date": utc_date(), "protocol": protocol(cfg, epoch)}
         if recipe := recipe_choice(cfg):
             more["recipe"] = recipe
         write_results(path, run, self.evaluator, self.metrics, self.config_text, more)

@@ -175,10 +175,26 @@ def weight_path(name: str) -> Path:
     )
 
 
+def published_weights(name: str) -> tuple[str, Path] | None:
+    """The address of a published weight file, and where it lies once it is fetched.
+
+    Args:
+        name: MODEL.BACKBONE.NAME.
+
+    Returns:
+        None for the tiny CLIP and for files of the user's own.
+    """
+    address = _published().get(name)
+    return (address, _target(address)) if address else None
+
+
 def _fetch(address: str, folder: str | None = None) -> Path:
     """A published weight file, whose address holds its checksum."""
-    target = Path(folder or _cache_folder()).expanduser() / address.rsplit("/", 1)[1]
-    return download(address, target, checksum=address.split("/")[-2])
+    return download(address, _target(address, folder), checksum=address.split("/")[-2])
+
+
+def _target(address: str, folder: str | None = None) -> Path:
+    return Path(folder or _cache_folder()).expanduser() / address.rsplit("/", 1)[1]
 
 
 def build_clip(

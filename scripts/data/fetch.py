@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -175,17 +176,20 @@ def instructions(failures: list[Failure]) -> str:
         "",
         f"{len(failures)} file(s) could not be fetched. Fetch them on another machine, place them",
         "as told, and run the same command again:",
+        *places(failures),
     ]
+    return "\n".join(lines)
+
+
+def places(failures: Iterable[Failure]) -> Iterator[str]:
+    """Lines on each file: where it is published, where to place it, and why it is wanted."""
     for file, place, reason, hint in failures:
         kind = ALGORITHMS[len(file.checksum)].upper()
-        lines += [
-            f"  {file.url}",
-            f"    to     {place}",
-            f"    size   {readable_size(file.size)}, {kind} {file.checksum}",
-            *([f"    {hint}"] if hint else []),
-            f"    reason {reason}",
-        ]
-    return "\n".join(lines)
+        yield f"  {file.url}"
+        yield f"    to     {place}"
+        yield f"    size   {readable_size(file.size)}, {kind} {file.checksum}"
+        yield from [f"    {hint}"] if hint else []
+        yield f"    reason {reason}"
 
 
 def readable_size(size: int) -> str:

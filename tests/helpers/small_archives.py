@@ -92,6 +92,17 @@ def small_source(server, files: dict[str, bytes], singles: str = ""):
     )
 
 
+def write_voc(root: Path) -> None:
+    """Write the shrunk lists, and the pictures that they name, below `root`/voc."""
+    train = {f"{TRAIN}/2008_{i}.jpg": jpeg(i) for i in (1, 2, 3)}
+    test = {f"{TEST}/00000{i}.jpg": jpeg(10 * i) for i in (1, 2)}
+    texts = {name: text.encode() for name, text in LISTS.items()}
+    for name, content in (texts | train | test).items():
+        path = root / "voc" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
 def served_files() -> dict[str, bytes]:
     """Name to content of all that a server has."""
     return {name: text.encode() for name, text in LISTS.items()} | archives()

@@ -182,6 +182,43 @@ class TestCommand:
         assert "no test.txt" in captured.out
         assert read_labels(output / "labels.txt") == self.NAMES
 
+    def test_a_validation_list_of_its_own_seed(self, source, tmp_path, capsys):
+        def lists(name, *more):
+            words = self.words(source, tmp_path / name, "--test", "6", *more)
+            assert make_longtail.main(words) == 0
+            return {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+
+        plain, first = lists("plain"), lists("first", "--val", "5")
+        again, other = (
+            lists("again", "--val", "5", "--val-seed", "0"),
+            lists("other", "--val", "5", "--val-seed", "1"),
+        )
+        assert first == plain | {"val.txt": first["val.txt"]} == again
+        assert other == plain | {"val.txt": other["val.txt"]} and other != first
+        splits = {
+            split: read_list(tmp_path / "first" / f"{split}.txt", 8)
+            for split in ("train", "test", "val")
+        }
+        paths = [entry.path for entries in splits.values() for entry in entries]
+        assert len(set(paths)) == len(paths)  # no image is in two lists
+        counts = {
+            split: np.bincount([label for e in entries for label in e.labels], minlength=8)
+            for split, entries in splits.items()
+        }
+        given = read_list(source / "list.txt", 8)
+        in_all = np.bincount([label for e in given for label in e.labels], minlength=8)
+        left = in_all - counts["train"] - counts["test"]
+        assert (counts["val"] >= np.minimum(left, 5) - 2).all()  # as balanced as the test list
+        assert counts["val"].max() <= 3 * 5
+        assert "val.txt: " in capsys.readouterr().out
+
+    def test_a_validation_list_without_a_test_list(self, source, tmp_path):
+        assert make_longtail.main(self.words(source, tmp_path / "lt", "--val", "4")) == 0
+        assert not (tmp_path / "lt" / "test.txt").exists()
+        train = {e.path for e in read_list(tmp_path / "lt" / "train.txt", 8)}
+        val = {e.path for e in read_list(tmp_path / "lt" / "val.txt", 8)}
+        assert val and not val & train
+
     def test_paths_start_from_the_new_folder(self, source):
         assert make_longtail.main(self.words(source, source / "lt", "--pictures", str(source))) == 0
         assert (source / "lt" / "train.txt").read_text().startswith("../my pictures/")
@@ -211,6 +248,7 @@ class TestCommand:
             (["--tail", "90"], "--tail <= --head"),
             (["--tail", "0"], "1 <= --tail"),
             (["--min", "-1"], "0 or more"),
+            (["--val", "-1"], "0 or more"),
         ],
     )
     def test_numbers_that_do_not_fit(self, source, tmp_path, more, rule, capsys):

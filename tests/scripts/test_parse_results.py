@@ -71,7 +71,10 @@ def test_chosen_metrics(runs, capsys):
         (["--plot-differences", "a.png"], "need --against NAME"),
         (["--resamples", "500"], "need --against NAME"),
         (["--against", "LMPT", "--resamples", "5"], "--resamples must be 100 or more, got 5"),
-        (["--published"], "published figures are of VOC-LT and COCO-LT, runs of x"),
+        (
+            ["--published"],
+            "published figures are of VOC-LT, COCO-LT, VOC07, COCO14, NUS-WIDE, runs of x",
+        ),
         (["/nowhere"], "No such file"),
     ],
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 from dassl.engine import TRAINER_REGISTRY
 
 import train
+from tests.helpers.idle_training import commands
 from tests.helpers.small_set import results, write_set
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,65 +25,6 @@ TRAINERS = sorted(
     for name in TRAINER_REGISTRY.registered_names()
     if TRAINER_REGISTRY.get(name).__module__.startswith("trainers.")
 )
-
-# Stands for train.py: "trains" in no time, fails for seed 2, sleeps for seed 9, and takes its
-# process with it for seed 7.
-FAKE_TRAINING = """
-import json, os, pathlib, signal, sys, time
-
-def main(words):
-    folder, trainer, seed = pathlib.Path(words[1]), words[3], int(words[5])
-    with open(os.environ["CALLS"], "a") as file:
-        print(*words, os.getpid(), file=file)
-    if seed == 2:
-        print("out of memory", file=sys.stderr)
-        sys.exit(1)
-    if seed == 7:
-        os.kill(os.getpid(), signal.SIGKILL)
-    if seed == 9:
-        time.sleep(30)
-    print("threads:", os.environ.get("OMP_NUM_THREADS", ""))
-    folder.mkdir(parents=True, exist_ok=True)
-    metrics = {"mAP": 50 + seed, "mAP_head": 1, "mAP_medium": 2, "mAP_tail": 3}
-    (folder / "results.json").write_text(json.dumps(dict(
-        dataset="d", backbone="b", trainer=trainer, split="test", score="logit",
-        selection="last_step", seed=seed, seconds=90, per_class=[], metrics=metrics)))
-"""
-
-
-@pytest.fixture(scope="session")
-def project(tmp_path_factory):
-    """The project with another train.py in it."""
-    folder = tmp_path_factory.mktemp("project")
-    for path in ROOT.iterdir():
-        if path.name != "train.py" and not path.name.startswith("."):
-            (folder / path.name).symlink_to(path)
-    (folder / "train.py").write_text(FAKE_TRAINING)
-    return folder
-
-
-@pytest.fixture
-def script(project, tmp_path):
-    """Runs a script from an empty folder with its output there; returns the finished process."""
-
-    def run(name, *words, project=project, **environment):
-        python, calls = sys.executable, tmp_path / "calls"
-        given = {"OUTPUT": "out", "DATA": "data", "PYTHON": python, "CALLS": calls}
-        own = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
-        variables = {k: str(v) for k, v in (own | given | environment).items()}
-        command = ["bash", str(project / "scripts" / name), *map(str, words)]
-        return subprocess.run(
-            command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
-        )
-
-    return run
-
-
-def commands(done):
-    """Words of the train.py commands that a dry run printed."""
-    assert done.returncode == 0, done.stderr
-    lines = [shlex.split(line) for line in done.stdout.splitlines() if " train.py " in line]
-    return [words[words.index("train.py") + 1 :] for words in lines]
 
 
 def finish(folder):
@@ -269,7 +210,7 @@ def test_a_methods_script_says_what_it_lacks(script):
 
 
 def test_help_is_the_heading_of_the_file(script):
-    for name in ("compare.sh", "lmpt/main.sh", "quickstart.sh"):
+    for name in ("compare.sh", "lmpt/main.sh", "quickstart.sh", "reproduce.sh"):
         for flag in ("-h", "--help"):
             done = script(name, flag)
             assert done.returncode == 0 and "usage: bash scripts/" in done.stdout

@@ -8,6 +8,7 @@ import pytest
 from evaluation.results.reports import load_results
 from evaluation.tables.result_tables import results_table
 from sweeping import sweep as sweep_module
+from sweeping.claims import try_lock
 from sweeping.sweep import Sweep
 from tests.helpers.runs.fake_training import SPACE, fake_training, small_plan
 
@@ -130,8 +131,11 @@ def test_what_stops_one_worker_stops_the_sweep(calls, plan):
     recipe = sweep.plan.folder / "CoOp" / "trial1" / "recipe.yaml"
     recipe.parent.mkdir()
     recipe.write_text("another")
-    with pytest.raises(ValueError, match="trial1/recipe.yaml holds another recipe"):
+    with pytest.raises(ValueError, match="trial1/recipe.yaml holds another recipe") as error:
         sweep.run(jobs=2)
+    lock = try_lock(recipe.parent)
+    assert lock and error  # which, as long as it lives, keeps the frames of the trial
+    lock.release()
     recipe.unlink()
     assert Sweep(plan()).run(jobs=2) == []
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Does what its first word says.
 TRAINING = """
-import os, signal, sys, time
+import multiprocessing, os, signal, sys, time
 
 def main(words, watch=None):
     print("words:", *words)
@@ -27,6 +27,11 @@ def main(words, watch=None):
         raise KeyError("no such thing")
     if words[0] == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
+    if words[0] == "decodes":
+        child = multiprocessing.get_context("spawn").Process(target=print)
+        child.start()
+        child.join()
+        sys.exit(child.exitcode)
     if words[0] == "sleeps":
         with open(words[1], "w") as file:
             file.write(str(os.getpid()))
@@ -55,6 +60,11 @@ def test_runs_end_with_their_status_and_leave_their_words(worker, tmp_path):
     assert "KeyError: 'no such thing'" in (tmp_path / "console.txt").read_text()
     assert worker.run(["dies"], tmp_path / "console.txt") == -signal.SIGKILL
     assert worker.run(["fine"], tmp_path / "console.txt") == 0
+
+
+def test_a_run_may_have_processes_of_its_own(worker, tmp_path):
+    assert worker.run(["decodes"], tmp_path / "console.txt") == 0
+    assert "Error" not in (tmp_path / "console.txt").read_text()
 
 
 def test_a_watched_run_ends_when_it_is_told_to(worker, tmp_path):
@@ -94,6 +104,23 @@ def test_a_run_ends_with_the_process_that_asked_for_it(training):
     finally:
         parent.kill()
         parent.wait()
+
+
+def test_a_program_may_end_without_stopping_its_workers(training):
+    program = (
+        "import threading\nfrom sweeping.workers import Worker\n"
+        "if __name__ == '__main__':\n    Worker(threading.Event()).run(['fine'])\n"
+    )
+    (training / "program.py").write_text(program)
+    path = os.pathsep.join([str(training), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, str(training / "program.py")],
+        env={**os.environ, "PYTHONPATH": path},
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "words: fine" in done.stdout
 
 
 def _within_a_minute(true):

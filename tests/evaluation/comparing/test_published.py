@@ -8,11 +8,15 @@ import pytest
 from evaluation.comparing.published import PUBLISHED, published_table
 from tests.helpers import small_results
 
-ROWS = """method,backbone,dataset,metric,total,head,medium,tail,source
-LMPT,RN50,VOC-LT,mAP,85.00,,,,a page https://example.org/a
-DualCoOp++,,VOC-LT,mAP,81.00,,,,another
-TaI-DPT,RN50,VOC-LT,mAP,83.00,70.00,,90.00,a third
-LMPT,RN50,COCO-LT,mAP,58.00,,,,a page
+ROWS = """method,backbone,dataset,protocol,metric,total,head,medium,tail,source
+LMPT,RN50,VOC-LT,,mAP_softmax,85.00,,,,a page https://example.org/a
+DualCoOp++,,VOC-LT,,mAP_softmax,81.00,,,,another
+TaI-DPT,RN50,VOC-LT,,mAP_softmax,83.00,70.00,,90.00,a third
+LMPT,RN50,COCO-LT,,mAP_softmax,58.00,,,,a page
+DualCoOp,RN101,VOC07,partial 10%; 448 px,mAP,90.00,,,,a fourth
+DualCoOp,RN101,VOC07,partial 20%; 448 px,mAP,92.00,,,,a fourth
+SARB,RN101,VOC07,partial 10%,mAP,83.00,,,,a fourth
+DualCoOp,RN101,VOC07,partial 10%,OF1_top3,60.00,,,,a fifth
 """
 
 
@@ -75,10 +79,29 @@ def test_groups_are_compared_in_the_softmax_space_alone(path):
     assert logit["TaI-DPT", "head"]["ours"] == "" and logit["TaI-DPT", "head"]["published"]
 
 
+def test_protocol_and_metric_are_joined(path):
+    def table(protocol):
+        metrics = {"mAP": 91.0, "mAP_softmax": 1.0, "OF1_top3": 58.0}
+        facts = {"backbone": "RN101", "dataset": "VOC07", "score": "logit", "metrics": metrics}
+        results = [make_result("DualCoOp", **facts, **({"protocol": protocol} if protocol else {}))]
+        rows = csv.DictReader(io.StringIO(published_table(results, "csv", path=path)))
+        return [
+            (r["method"], r["protocol"], r["metric"], r["published"], r["difference"]) for r in rows
+        ]
+
+    assert table("partial 10%") == [
+        ("DualCoOp", "partial 10%; 448 px", "mAP", "90.00", "1.00"),
+        ("SARB", "partial 10%", "mAP", "83.00", ""),
+        ("DualCoOp", "partial 10%", "OF1_top3", "60.00", "-2.00"),
+    ]
+    assert table("full labels") == [("DualCoOp", "full labels", "mAP", "", "")]
+    assert table("") == [("DualCoOp", "not stated", "mAP", "", "")]  # of an earlier version
+
+
 def test_only_data_sets_with_runs_are_shown(path):
     table = published_table([make_result(dataset="COCOLT")], path=path)
     assert "+28.00" in table and "VOC-LT" not in table
-    with pytest.raises(ValueError, match="are of VOC-LT and COCO-LT, runs of ShapesLT"):
+    with pytest.raises(ValueError, match="are of VOC-LT, COCO-LT, VOC07, runs of ShapesLT"):
         published_table([make_result(dataset="ShapesLT")], path=path)
 
 
