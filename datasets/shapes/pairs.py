@@ -70,8 +70,8 @@ def compose_pictures(counts: Sequence[int], images: int, rng: random.Random) -> 
     if len(rows) != images or any(left):
         raise ValueError(
             f"{images} pictures of 2 to {MAX_SHAPES} shapes cannot show pairs {sum(counts)} times "
-            f"in all: expected a sum from {images} to about four times that, and no pair far more "
-            f"often than the others; {len(rows)} pictures left out {sum(left)}."
+            f"in all: expected at least one pair for each picture and few enough to fit; "
+            f"{len(rows)} pictures left out {sum(left)}. Ask for another number of pictures."
         )
     rng.shuffle(rows)
     return rows
