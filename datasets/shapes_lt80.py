@@ -1,6 +1,6 @@
 """ShapesLT80: the harder embedded data set, 80 pairs of drawn shapes with the long tail of COCO-LT.
 
-1,909 training pictures with captions and 2,000 balanced test pictures, of two to seven shapes each,
+2,700 training pictures with captions and 2,400 balanced test pictures, of two to seven shapes each,
 are drawn into ROOT/shapes_lt80 on first use; as many validation pictures when a run asks for some.
 """
 
