@@ -1,1 +1,1 @@
-"""The generator of ShapesLT: glyphs, pictures and captions."""
+"""The generator of ShapesLT and ShapesLT80: glyphs, pictures and captions."""

@@ -24,7 +24,7 @@ import torch
 import train
 from common.user_errors import run_command
 from datasets import shapes_lt
-from datasets.shapes.generator import ShapesSpec
+from datasets.shapes.specs import ShapesSpec
 from scripts.reliability.kill_cases import Case
 from tests.helpers.small_set import arguments, write_set
 

@@ -10,8 +10,8 @@ import pytest
 from common.groups import group_of
 from datasets import shapes_lt
 from datasets.base import long_tail_dataset as longtail
-from datasets.shapes.generator import ShapesSpec
 from datasets.shapes.glyphs import SHAPE_NAMES
+from datasets.shapes.specs import ShapesSpec
 from datasets.shapes_lt import ShapesLT
 
 SMALL = ShapesSpec(

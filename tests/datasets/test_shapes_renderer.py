@@ -9,7 +9,7 @@ import pytest
 
 from datasets.shapes import renderer as shapes_renderer
 from datasets.shapes.glyphs import SHAPE_NAMES, glyph
-from datasets.shapes.renderer import BENCHMARK, COLOUR_NAMES, PRETRAIN, SIDE, render
+from datasets.shapes.renderer import BENCHMARK, COLOUR_NAMES, CROWDED, PRETRAIN, SIDE, render
 
 PLAIN = replace(
     PRETRAIN,
@@ -22,7 +22,9 @@ def pixels(class_ids, style, *seed):
     return np.asarray(render(class_ids, style, np.random.default_rng(seed)).image)
 
 
-@pytest.mark.parametrize("style", [PRETRAIN, BENCHMARK], ids=["pretrain", "benchmark"])
+@pytest.mark.parametrize(
+    "style", [PRETRAIN, BENCHMARK, CROWDED], ids=["pretrain", "benchmark", "crowded"]
+)
 def test_same_seed_same_pixels_and_another_seed_others(style):
     first = pixels([3, 7, 11], style, 5)
     assert first.shape == (SIDE, SIDE, 3) and first.dtype == np.uint8
@@ -30,10 +32,10 @@ def test_same_seed_same_pixels_and_another_seed_others(style):
     assert not np.array_equal(first, pixels([3, 7, 11], style, 6))
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 7])
 def test_picture_reports_its_objects_and_colours(count):
     class_ids = list(range(count, 2 * count))
-    picture = render(class_ids, BENCHMARK, np.random.default_rng(count))
+    picture = render(class_ids, CROWDED, np.random.default_rng(count))
     assert sorted(picture.class_ids) == class_ids
     assert len(picture.colours) == count
     assert set(picture.colours) | {picture.background} <= set(COLOUR_NAMES)

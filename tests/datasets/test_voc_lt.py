@@ -178,6 +178,7 @@ def test_clean_names_are_readable_and_concern_real_classes():
         ("voc_lt", "VOCLT", "softmax", {"MU": 0.3, "NEG_SCALE": 5.0}),
         ("coco_lt", "COCOLT", "softmax", {"MU": 0.2, "NEG_SCALE": 2.0}),
         ("shapes_lt", "ShapesLT", None, {"MU": 0.3, "NEG_SCALE": 5.0}),
+        ("shapes_lt80", "ShapesLT80", None, {"MU": 0.2, "NEG_SCALE": 2.0}),
         ("list_lt", "ListLT", None, None),
     ],
 )
