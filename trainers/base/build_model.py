@@ -8,8 +8,8 @@ from yacs.config import CfgNode
 
 from modeling.encoders.frozen_clip import FrozenClip
 from modeling.prompts.prompt_model import PromptModel
-from trainers.base.image_tuning import tune
 from trainers.base.options import model_options
+from trainers.base.tower_tuning import tune
 
 
 def build_model(
@@ -20,14 +20,14 @@ def build_model(
     clip: FrozenClip,
     **more: object,
 ) -> PromptModel:
-    """Build a method's model, with the part of the image tower that learns in its learner.
+    """Build a method's model, with the parts of the towers that learn in its learner.
 
     Args:
         cfg: SEED and TRAINER.TUNE count.
         model: the method's model.
         options: the method's own node of the config.
         classnames: C names.
-        clip: the towers; its image tower changes where TRAINER.TUNE lets it learn.
+        clip: the towers, which change where TRAINER.TUNE lets them learn.
         **more: further arguments of the model, such as its `criterion`.
 
     Raises:

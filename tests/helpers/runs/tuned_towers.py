@@ -13,6 +13,7 @@ KINDS = {
     "norm": ("ViT", "RN"),
     "last_blocks": ("ViT", "RN"),
 }
+TEXT_KINDS = [kind for kind in KINDS if kind != "vpt"]
 FITTING = [(kind, tower) for kind, towers in KINDS.items() for tower in towers]
 
 
