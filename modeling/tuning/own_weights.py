@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from torch import nn
 
 from modeling.tuning.module_tree import ModuleTree
+from modeling.tuning.towers import blocks_of
 
 _NORMS = (nn.LayerNorm, nn.BatchNorm2d)
 # What follows the blocks: of a ResNet, of a vision transformer, of the text tower.
@@ -51,13 +52,7 @@ def tune_last_blocks(tower: nn.Module, count: int) -> ModuleTree:
     Raises:
         ValueError: there are not as many blocks.
     """
-    if hasattr(tower, "attnpool"):
-        stages = [f"layer{number}" for number in (1, 2, 3, 4)]
-    else:
-        stages = ["transformer.resblocks"]
-    blocks = [
-        f"{stage}.{index}." for stage in stages for index in range(len(tower.get_submodule(stage)))
-    ]
+    blocks = [f"{name}." for name in blocks_of(tower)]
     if count > len(blocks):
         raise ValueError(
             f"TRAINER.TUNE.BLOCKS must be at most the tower's {len(blocks)} blocks, got {count}."

@@ -35,3 +35,16 @@ def tower_of(clip_model: nn.Module, name: str) -> nn.Module:
         return clip_model.visual
     parts = ("transformer", "ln_final", "text_projection")
     return ModuleTree({part: getattr(clip_model, part) for part in parts})
+
+
+def blocks_of(tower: nn.Module) -> dict[str, nn.Module]:
+    """The residual blocks of a tower by their names in it, in the order in which they compute."""
+    if hasattr(tower, "attnpool"):
+        stages = [f"layer{number}" for number in (1, 2, 3, 4)]
+    else:
+        stages = ["transformer.resblocks"]
+    return {
+        f"{stage}.{index}": block
+        for stage in stages
+        for index, block in enumerate(tower.get_submodule(stage))
+    }

@@ -8,6 +8,7 @@ from yacs.config import CfgNode
 
 from modeling.encoders.frozen_clip import FrozenClip
 from modeling.prompts.prompt_model import PromptModel
+from modeling.tuning.recomputation import recompute_blocks
 from trainers.base.options import model_options
 from trainers.base.tower_tuning import tune
 
@@ -23,7 +24,7 @@ def build_model(
     """Build a method's model, with the parts of the towers that learn in its learner.
 
     Args:
-        cfg: SEED and TRAINER.TUNE count.
+        cfg: SEED, TRAINER.TUNE and TRAIN.RECOMPUTE count.
         model: the method's model.
         options: the method's own node of the config.
         classnames: C names.
@@ -36,4 +37,6 @@ def build_model(
     own = model_options(model, options)
     built = model(classnames, clip, seed=max(cfg.SEED, 0), **more, **own)
     tune(built, cfg)
+    if cfg.TRAIN.RECOMPUTE:
+        recompute_blocks(clip.clip_model.visual)
     return built

@@ -3,13 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from modeling.tuning.kinds import tune_tower
-from tests.helpers.runs.tuned_towers import FITTING, let_learn
+from tests.helpers.runs.tuned_towers import FITTING, let_learn, tuned
 from tests.helpers.small_clip import RESOLUTION, random_clip
-
-
-def tuned(visual, kind, deep=True):
-    return tune_tower(visual, kind, rank=2, tokens=3, deep=deep, blocks=1)
 
 
 @pytest.mark.parametrize(("kind", "tower"), FITTING)

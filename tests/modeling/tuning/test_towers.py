@@ -6,9 +6,8 @@ import torch.nn.functional as F
 
 from modeling.clip.loader import tokenize
 from modeling.encoders.text_encoder import TextEncoder
-from modeling.tuning.kinds import tune_tower
 from modeling.tuning.towers import IMAGE, TEXT, chosen_towers, tower_of
-from tests.helpers.runs.tuned_towers import TEXT_KINDS, let_learn
+from tests.helpers.runs.tuned_towers import TEXT_KINDS, let_learn, tuned
 from tests.helpers.small_clip import random_clip
 
 TEXTS = ["a photo of a cat.", "two dogs and one rather long sentence", "x"]
@@ -16,7 +15,7 @@ TEXTS = ["a photo of a cat.", "two dogs and one rather long sentence", "x"]
 
 def tuned_text(kind):
     clip_model = random_clip()
-    return clip_model, tune_tower(tower_of(clip_model, TEXT), kind, 2, 3, True, 1)
+    return clip_model, tuned(tower_of(clip_model, TEXT), kind)
 
 
 @pytest.mark.parametrize("kind", TEXT_KINDS)

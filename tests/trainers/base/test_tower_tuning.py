@@ -89,6 +89,14 @@ def test_both_towers_are_tuned_with_any_contexts(name, make):
     assert every == len(list(trainer.model.learner.parameters()))
 
 
+def test_recomputed_blocks_train_as_kept_ones_do(make, tmp_path):
+    for output in ("True", "False"):
+        make("lora", "OPTIM.MAX_EPOCH", 1, "TRAIN.RECOMPUTE", output, output=output).train()
+    kept, recomputed = (checkpoint(tmp_path / name, 1)["state_dict"] for name in ("False", "True"))
+    for name, value in kept.items():
+        assert torch.allclose(value, recomputed[name], atol=1e-6), name
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_first_loss_is_that_of_frozen_towers(kind, make):
     losses = [float(first_step(make(k, output=k))[3].detach()) for k in (kind, "none")]
@@ -168,6 +176,7 @@ REFUSED = {
         "prompts of texts": ("vpt", TEXT, "vpt is for images.*TOWER image"),
         "tower of none": ("none", TEXT, "TOWER text does nothing with TRAINER.TUNE.NAME none"),
         "tower": ("lora", ("TRAINER.TUNE.TOWER", "txt"), "Did you mean 'text'"),
+        "frozen": ("none", ("TRAIN.RECOMPUTE", True), "RECOMPUTE does nothing where"),
         "cache": ("norm", ("DATALOADER.CACHE", "features"), "CACHE features would change"),
     },
     "FinetuneCLIP": {"whole tower": ("lora", (), "FinetuneCLIP trains the whole image tower")},
