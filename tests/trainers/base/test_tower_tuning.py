@@ -158,8 +158,9 @@ def test_the_digest_is_that_of_the_clip_that_was_loaded(make):
     assert len(digests) == 1
 
 
-def test_amp_trains_fp32_weights(make):
-    trainer = make("lora", "OPTIM.MAX_EPOCH", 1, "TRAINER.COOP.PREC", "amp")
+@pytest.mark.parametrize("towers", [(), TEXT])
+def test_amp_trains_fp32_weights(towers, make):
+    trainer = make("lora", *towers, "OPTIM.MAX_EPOCH", 1, "TRAINER.COOP.PREC", "amp")
     trainer.train()
     for parameter in trainer.model.learner.parameters():
         assert parameter.dtype is torch.float32
