@@ -12,6 +12,7 @@ from dassl.optim import build_optimizer
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
+from common.devices import run_device
 from evaluation.results.run_report import RunReport
 from losses.config import loss_from_config
 from modeling.encoders.features import Features
@@ -95,6 +96,7 @@ class PromptTrainer(TrainerX):
 
     def build_data_loader(self) -> None:
         """Read and check the lists; loaders follow in `build_model`."""
+        self.device = run_device(self.cfg.USE_CUDA)  # Dassl knows CUDA and CPU alone
         self.data = data = TrainingData(self.cfg, self.seed)
         self.dm = data.manager
         self.num_classes, self.lab2cname = self.dm.num_classes, self.dm.lab2cname
