@@ -89,18 +89,24 @@ def test_both_towers_are_tuned_with_any_contexts(name, make):
     assert every == len(list(trainer.model.learner.parameters()))
 
 
-def test_recomputed_blocks_train_as_kept_ones_do(make, tmp_path):
+@pytest.mark.parametrize(("kind", "precision"), [("lora", "fp32"), ("vpt", "amp")])
+def test_recomputed_blocks_train_as_kept_ones_do(kind, precision, make, tmp_path):
     for output in ("True", "False"):
-        make("lora", "OPTIM.MAX_EPOCH", 1, "TRAIN.RECOMPUTE", output, output=output).train()
+        words = ("OPTIM.MAX_EPOCH", 1, "TRAIN.RECOMPUTE", output, "TRAINER.COOP.PREC", precision)
+        make(kind, *words, output=output).train()
     kept, recomputed = (checkpoint(tmp_path / name, 1)["state_dict"] for name in ("False", "True"))
     for name, value in kept.items():
         assert torch.allclose(value, recomputed[name], atol=1e-6), name
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_first_loss_is_that_of_frozen_towers(kind, make):
-    losses = [float(first_step(make(k, output=k))[3].detach()) for k in (kind, "none")]
+@pytest.mark.parametrize(
+    ("kind", "towers"), [*((kind, ()) for kind in KINDS), *((kind, BOTH) for kind in TEXT_KINDS)]
+)
+def test_before_the_first_step_loss_and_scores_are_those_of_frozen_towers(kind, towers, make):
+    tuned, frozen = make(kind, *towers, output=kind), make("none", output="none")
+    losses = [float(first_step(trainer)[3].detach()) for trainer in (tuned, frozen)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert tuned.test() == pytest.approx(frozen.test())
 
 
 def test_lmpt_tunes_the_tower_by_its_whole_loss(make, tmp_path):
