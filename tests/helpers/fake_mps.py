@@ -56,10 +56,10 @@ class FakeMps(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = dict(kwargs or {})
-        if func is Tensor.to or func is Tensor.cpu:
-            return _moved(
-                args[0], *(args[1:] or ["cpu"] if func is Tensor.cpu else args[1:]), **kwargs
-            )
+        if func is Tensor.cpu:
+            return _moved(args[0], "cpu")
+        if func is Tensor.to:
+            return _moved(*args, **kwargs)
         if func is torch._has_compatible_shallow_copy_type:  # asked as a module moves
             return func(*args) and type(args[0].data) is type(args[1].data)
         if _is_mps(kwargs.get("device")):
