@@ -15,11 +15,12 @@ ensure_dassl()
 import numpy as np
 import torch
 from dassl.data.datasets import DatasetBase
-from dassl.engine import TrainerBase, build_trainer
+from dassl.engine import TRAINER_REGISTRY, TrainerBase, build_trainer
 from dassl.utils import collect_env_info, set_random_seed
 from yacs.config import CfgNode
 
 from command_line import build_parser, check_flags
+from common.devices import asks_for_mps
 from common.files import write_text
 from common.run_lock import run_lock
 from common.user_errors import MISTAKES, run_command
@@ -77,6 +78,8 @@ def _build(cfg: CfgNode, args: argparse.Namespace) -> TrainerBase:
     """The trainer, with all that can be checked before its work begins."""
     if cfg.USE_CUDA and torch.cuda.is_available():
         torch.backends.cudnn.benchmark = True
+    if asks_for_mps() and not issubclass(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), PromptTrainer):
+        raise ValueError(f"{cfg.TRAINER.NAME} cannot use LMPT_DEVICE=mps. Unset LMPT_DEVICE.")
     print(header(cfg, used_files(args), args.model_dir if args.eval_only else None))
     if args.verbose:
         print(f"** Config **\n{cfg}\n** System **\n{collect_env_info()}")

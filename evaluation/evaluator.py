@@ -168,9 +168,11 @@ class MultiLabelLongTail(EvaluatorBase):
                 f"expected logits and targets [B, {classes}], "
                 f"got {list(logits.shape)} and {list(targets.shape)}"
             )
+        # Metrics are counted in float64, which Apple's GPUs do not have.
+        device = "cpu" if logits.device.type == "mps" else logits.device
         # Copies: a captured graph writes every batch into the same memory.
-        self._logits.append(logits.detach().to(torch.float32, copy=True))
-        self._targets.append(targets.detach().to(logits.device, copy=True))
+        self._logits.append(logits.detach().to(device, torch.float32, copy=True))
+        self._targets.append(targets.detach().to(device, copy=True))
 
     def evaluate(self) -> OrderedDict[str, float]:
         """Compute, print and return the metrics in percent, mAP first.

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from prediction.trained_model import TrainedModel, is_class_specific
-from trainers.base.image_tuning import share_tuned
+from trainers.base.tower_tuning import share_tuned
 
 MAX_CLASSES = 1000  # a text feature each; typed by hand there are fewer
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from common.files import write_whole
 from modeling.clip.architecture import not_openais
 from modeling.tuning.lora import merge_lora
+from modeling.tuning.towers import IMAGE, PARTS
 from modeling.tuning.visual_prompts import VisualPrompts
 from prediction.class_weights import class_weights, to_full_precision
 from prediction.export_metadata import described, threshold_log_odds
 from prediction.trained_model import TrainedModel
-from trainers.base.image_tuning import TOWER as TUNED
 
 TOWER = "visual."  # before the names of the image tower's tensors, as in CLIP's own files
 
@@ -71,7 +71,7 @@ def _plain_tower(run: TrainedModel) -> nn.Module:
         ValueError: visual prompts were trained, which are no weights of it.
     """
     visual = run.model.clip.clip_model.visual
-    if isinstance(getattr(run.model.learner, TUNED, None), VisualPrompts):
+    if isinstance(getattr(run.model.learner, PARTS[IMAGE], None), VisualPrompts):
         raise ValueError(
             "The image tower reads visual prompts (TRAINER.TUNE.NAME vpt), which plain CLIP code "
             "cannot: write tower and head as one graph instead: --onnx FILE.onnx"

@@ -10,8 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from dassl.data.datasets import DatasetBase
+
+from common.devices import device_name, run_device
 
 __all__ = ["commit_of", "provenance", "utc_date"]
 
@@ -31,13 +32,12 @@ def provenance(dataset: DatasetBase, use_cuda: bool) -> dict[str, Any]:
         name; `images`, the number of them in each split.
     """
     commit, dirty = commit_of(_ROOT)
-    gpu = use_cuda and torch.cuda.is_available()
     splits = {"train": dataset.train_x, "val": dataset.val, "test": dataset.test}
     return {
         "command": shlex.join(sys.argv),
         "commit": commit,
         "dirty": dirty,
-        "device": torch.cuda.get_device_name() if gpu else "cpu",
+        "device": device_name(run_device(use_cuda)),
         "images": {name: len(items or ()) for name, items in splits.items()},
     }
 

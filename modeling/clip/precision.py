@@ -34,11 +34,13 @@ class Precision:
         scaler: gradient scaler; one that does nothing except under fp16 autocast.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or another than fp32 on Apple's GPU.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
         check_choice("PREC", name, PRECISIONS)
+        if device.type == "mps" and name != "fp32":
+            raise ValueError(f"PREC must be fp32 on Apple's GPU, got {name}")
         self.name = name
         self.device = device
         self.weights = _WEIGHTS.get(name, torch.float32)

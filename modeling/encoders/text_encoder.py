@@ -15,7 +15,7 @@ _QUICKGELU_SLOPE = 1.702  # of OpenAI's activation, u * sigmoid(1.702 u)
 
 
 class TextEncoder(nn.Module):
-    """Prompt embeddings to text features, with the frozen tower of a CLIP.
+    """Prompt embeddings to text features, with the text tower of a CLIP.
 
     Attention is causal and only the row of the end token is read. So these savings are exact:
 
@@ -27,7 +27,7 @@ class TextEncoder(nn.Module):
     The stream between the blocks is fp32 in every precision; 16-bit weights multiply 16-bit copies.
 
     Args:
-        clip_model: a frozen `clip.model.CLIP`; its weights get no gradient from here.
+        clip_model: a `clip.model.CLIP`; those of its weights that ask for gradients get them.
     """
 
     def __init__(self, clip_model: nn.Module) -> None:
@@ -111,7 +111,8 @@ class _Block(nn.Module):
         self.widen, self.narrow = block.mlp.c_fc, block.mlp.c_proj
         self.dtype = self.widen.weight.dtype
         # With k = 1.702, u * sigmoid(k u) is silu(k u) / k: one kernel each way, not three.
-        # The factors cost nothing inside these vectors and inside the residual sum.
+        # The factors cost nothing inside these vectors, as long as they stay as they are, and
+        # inside the residual sum.
         is_quick = activation_of_block(block) == "quickgelu"
         self.activation = F.silu if is_quick else F.gelu
         self.slope = _QUICKGELU_SLOPE if is_quick else 1.0
@@ -178,10 +179,18 @@ class _Block(nn.Module):
             queries, *memory, attn_mask=mask, is_causal=mask is None
         )  # [C, heads, L, E / heads]
         x = x + self.attention.out_proj(mixed.transpose(1, 2).flatten(2).to(self.dtype))
-        normed = F.layer_norm(x, self.ln_weight.shape, self.ln_weight, self.ln_bias, self.ln_2.eps)
-        wide = F.linear(normed.to(self.dtype), self.widen.weight, self.widen_bias)
-        narrow = F.linear(self.activation(wide), self.narrow.weight, self.narrow_bias)  # [C, L, E]
+        ln_weight = self._scaled("ln_weight", self.ln_2.weight)
+        ln_bias = self._scaled("ln_bias", self.ln_2.bias)
+        normed = F.layer_norm(x, ln_weight.shape, ln_weight, ln_bias, self.ln_2.eps)
+        widen_bias = self._scaled("widen_bias", self.widen.bias)
+        wide = F.linear(normed.to(self.dtype), self.widen.weight, widen_bias)
+        narrow_bias = self._scaled("narrow_bias", self.narrow.bias)
+        narrow = F.linear(self.activation(wide), self.narrow.weight, narrow_bias)  # [C, L, E]
         return torch.add(x, narrow, alpha=1 / self.slope)
+
+    def _scaled(self, name: str, vector: Tensor) -> Tensor:
+        """A vector times the slope: the one that is kept, unless the vector learns."""
+        return vector * self.slope if vector.requires_grad else getattr(self, name)
 
 
 def _behind(past: KeysValues | None, keys: Tensor, values: Tensor) -> KeysValues:

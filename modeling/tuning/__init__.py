@@ -1,1 +1,1 @@
-"""Light tuning of CLIP's image tower: a few weights learn, and it starts as the frozen tower."""
+"""Light tuning of CLIP's towers: a few weights learn, and they start as the frozen ones."""

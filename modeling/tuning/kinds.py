@@ -11,19 +11,19 @@ from modeling.tuning.visual_prompts import VisualPrompts
 
 NONE = "none"
 KINDS = {
-    NONE: "the image tower stays frozen",
-    "lora": "low-rank changes of the matrices of its attention and MLPs",
+    NONE: "the towers stay frozen",
+    "lora": "low-rank changes of the matrices of attention and MLPs",
     "vpt": "tokens beside the patches",
-    "bias": "its biases",
+    "bias": "biases",
     "norm": "scales and shifts of its norms",
-    "last_blocks": "its last blocks, and what is behind them",
+    "last_blocks": "the last blocks, and what is behind them",
 }
 # The options that each reads, spelled as below TRAINER.TUNE.
 OPTIONS = {"lora": ("RANK",), "vpt": ("TOKENS", "DEEP"), "last_blocks": ("BLOCKS",)}
 
 
-def tune_image_tower(
-    visual: nn.Module,
+def tune_tower(
+    tower: nn.Module,
     kind: str,
     rank: int,
     tokens: int,
@@ -31,10 +31,10 @@ def tune_image_tower(
     blocks: int,
     generator: torch.Generator | None = None,
 ) -> nn.Module:
-    """Let a part of an image tower learn; its features are those of before until it does.
+    """Let a part of a tower learn; its features are those of before until it does.
 
     Args:
-        visual: the image tower of a frozen fp32 `clip.model.CLIP`, changed in place.
+        tower: of a frozen fp32 `clip.model.CLIP`, as `tower_of` gives it; changed in place.
         kind: one of `KINDS`, other than none.
         rank: of "lora".
         tokens: T of "vpt".
@@ -48,17 +48,17 @@ def tune_image_tower(
     Raises:
         ValueError: prompts for a ResNet, or an option that is too large for the tower.
     """
-    if kind == "vpt" and hasattr(visual, "attnpool"):
+    if kind == "vpt" and hasattr(tower, "attnpool"):
         raise ValueError(
             "TRAINER.TUNE.NAME vpt is for vision transformers: a ResNet reads no tokens. "
             "Use lora, bias, norm or last_blocks."
         )
     if kind == "lora":
-        return add_lora(visual, rank, generator)
+        return add_lora(tower, rank, generator)
     if kind == "vpt":
-        return VisualPrompts(visual, tokens, deep, generator)
+        return VisualPrompts(tower, tokens, deep, generator)
     if kind == "bias":
-        return tune_biases(visual)
+        return tune_biases(tower)
     if kind == "norm":
-        return tune_norms(visual)
-    return tune_last_blocks(visual, blocks)
+        return tune_norms(tower)
+    return tune_last_blocks(tower, blocks)

@@ -1,6 +1,6 @@
 """LoRA: low-rank changes of weight matrices (Hu et al., ICLR 2022, https://arxiv.org/abs/2106.09685).
 
-A matrix W becomes W + up @ down. In every block of a vision transformer these are the matrices that
+A matrix W becomes W + up @ down. In every block of a transformer these are the matrices that
 make queries, keys and values, the one behind the heads, and both of the MLP; in a ResNet, whose
 other weights are convolutions, those of its attention pool.
 """
@@ -46,11 +46,11 @@ class LowRank(nn.Module):
         return weight + (self.up @ self.down).flatten(0, 1)
 
 
-def add_lora(visual: nn.Module, rank: int, generator: torch.Generator | None = None) -> ModuleTree:
-    """Let the matrices of an image tower be changed.
+def add_lora(tower: nn.Module, rank: int, generator: torch.Generator | None = None) -> ModuleTree:
+    """Let the matrices of a tower be changed.
 
     Args:
-        visual: the image tower of either kind, changed in place; its own weights stay frozen.
+        tower: a tower of any kind, changed in place; its own weights stay frozen.
         rank: of each change.
         generator: source of the random halves, on the CPU.
 
@@ -60,7 +60,7 @@ def add_lora(visual: nn.Module, rank: int, generator: torch.Generator | None = N
     Raises:
         ValueError: the rank is above the sides of a matrix, where no change has more.
     """
-    matrices = _matrices(visual)
+    matrices = _matrices(tower)
     most = min(side for *_, owner, name in matrices for side in getattr(owner, name).shape)
     if rank > most:
         raise ValueError(f"TRAINER.TUNE.RANK must be at most {most} for this tower, got {rank}.")
@@ -71,17 +71,17 @@ def add_lora(visual: nn.Module, rank: int, generator: torch.Generator | None = N
     return ModuleTree(changes)
 
 
-def _matrices(visual: nn.Module) -> list[tuple[str, int, nn.Module, str]]:
+def _matrices(tower: nn.Module) -> list[tuple[str, int, nn.Module, str]]:
     """Path of each matrix's module, parts of the matrix, the module, and its name there."""
-    if hasattr(visual, "attnpool"):
+    if hasattr(tower, "attnpool"):
         places = [(f"attnpool.{name}_proj", 1, "weight") for name in "qkvc"]
     else:
         places = [
             (f"transformer.resblocks.{index}.{path}", parts, name)
-            for index in range(len(visual.transformer.resblocks))
+            for index in range(len(tower.transformer.resblocks))
             for path, parts, name in _OF_A_BLOCK
         ]
-    return [(path, parts, visual.get_submodule(path), name) for path, parts, name in places]
+    return [(path, parts, tower.get_submodule(path), name) for path, parts, name in places]
 
 
 def merge_lora(visual: nn.Module) -> None:

@@ -12,10 +12,9 @@ from tests.helpers.small_set import NAMES, arguments
 OTHERS = ["wolf", "barn owl"]
 
 
-@pytest.mark.parametrize("tuning", ["none", "lora"])
-def test_shared_contexts_score_other_classes_as_a_run_read_for_them_does(roots, tmp_path, tuning):
-    words = ("TRAINER.COOP.CSC", "False", "TRAINER.COOP.COSINE_OFFSET", "learnt")
-    words += ("TRAINER.TUNE.NAME", tuning)
+@pytest.mark.parametrize("tuned", [(), ("TRAINER.TUNE.NAME", "lora", "TRAINER.TUNE.TOWER", "both")])
+def test_shared_contexts_score_other_classes_as_a_run_read_for_them_does(roots, tmp_path, tuned):
+    words = ("TRAINER.COOP.CSC", "False", "TRAINER.COOP.COSINE_OFFSET", "learnt", *tuned)
     train.main(arguments(roots["ViT"], "CoOp", tmp_path / "run", *words, "OPTIM.MAX_EPOCH", "2"))
     run = load_run(tmp_path / "run")
     image = run.transform(a_picture(roots["ViT"])[1])[None]

@@ -44,6 +44,11 @@ EXPORTED = {
     "LinearProbe": ("LinearProbe", "ViT"),
     "FinetuneCLIP": ("FinetuneCLIP", "ViT"),
     "CoOp and LoRA": ("CoOp", "ViT", "TRAINER.TUNE.NAME", "lora"),
+    "CoOp and LoRA of both towers": (
+        "CoOp",
+        "ViT",
+        *("TRAINER.TUNE.NAME", "lora", "TRAINER.TUNE.TOWER", "both"),
+    ),
     "CoOp and norms of a ResNet": ("CoOp", "RN", "TRAINER.TUNE.NAME", "norm"),
     "TaIDPT without regions": ("TaIDPT", "ViT", "TRAINER.TAIDPT.REGION_WEIGHT", "0.0"),
     "TARP without regions": ("TARP", "ViT", "TRAINER.TARP.REGIONS", "False"),

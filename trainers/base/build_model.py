@@ -8,8 +8,9 @@ from yacs.config import CfgNode
 
 from modeling.encoders.frozen_clip import FrozenClip
 from modeling.prompts.prompt_model import PromptModel
-from trainers.base.image_tuning import tune
+from modeling.tuning.recomputation import recompute_blocks
 from trainers.base.options import model_options
+from trainers.base.tower_tuning import tune
 
 
 def build_model(
@@ -20,14 +21,14 @@ def build_model(
     clip: FrozenClip,
     **more: object,
 ) -> PromptModel:
-    """Build a method's model, with the part of the image tower that learns in its learner.
+    """Build a method's model, with the parts of the towers that learn in its learner.
 
     Args:
-        cfg: SEED and TRAINER.TUNE count.
+        cfg: SEED, TRAINER.TUNE and TRAIN.RECOMPUTE count.
         model: the method's model.
         options: the method's own node of the config.
         classnames: C names.
-        clip: the towers; its image tower changes where TRAINER.TUNE lets it learn.
+        clip: the towers, which change where TRAINER.TUNE lets them learn.
         **more: further arguments of the model, such as its `criterion`.
 
     Raises:
@@ -36,4 +37,6 @@ def build_model(
     own = model_options(model, options)
     built = model(classnames, clip, seed=max(cfg.SEED, 0), **more, **own)
     tune(built, cfg)
+    if cfg.TRAIN.RECOMPUTE:
+        recompute_blocks(clip.clip_model.visual)
     return built

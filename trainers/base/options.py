@@ -62,6 +62,7 @@ def extend_cfg(cfg: CfgNode) -> None:
             "VIT": "value",  # value (the last block's value path) | last (its plain output)
         }
     )
+    cfg.TRAIN.RECOMPUTE = False  # an image tower that learns: less memory, longer backward passes
     cfg.TRAIN.CUDA_GRAPH = True  # replay the step as one CUDA graph, on a GPU
     cfg.TEST.EVAL_FREQ = 0  # look at TEST.SPLIT every so many epochs; nothing is chosen by it
     cfg.OPTIM.PATIENCE = 5  # epochs without a better metric; LR_SCHEDULER plateau alone
@@ -105,7 +106,7 @@ def check_shared_options(cfg: CfgNode, method: str, tunes_image_encoder: bool) -
     Args:
         cfg: the run's config.
         method: name of the trainer's class.
-        tunes_image_encoder: whether the method trains the image tower.
+        tunes_image_encoder: whether any of the image tower learns.
 
     Raises:
         ValueError: with the key, its value and the rule.
@@ -122,6 +123,11 @@ def check_shared_options(cfg: CfgNode, method: str, tunes_image_encoder: bool) -
     if cfg.INPUT.NO_TRANSFORM:
         raise ValueError("INPUT.NO_TRANSFORM True leaves no tensors to encode; set it False.")
     check_transforms(cfg.INPUT, AVAI_CHOICES)
+    if cfg.TRAIN.RECOMPUTE and not tunes_image_encoder:
+        raise ValueError(
+            "TRAIN.RECOMPUTE does nothing where the image tower stays frozen; set it False, or "
+            "tune the tower with TRAINER.TUNE."
+        )
     if cfg.DATASET.TEXT_AS_IMAGE and cfg.DATALOADER.CACHE_VIEWS:
         raise ValueError("DATALOADER.CACHE_VIEWS is for images; texts have one view. Set it 0.")
     if cfg.DATASET.TEXT_AS_IMAGE and tunes_image_encoder:

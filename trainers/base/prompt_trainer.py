@@ -12,13 +12,14 @@ from dassl.optim import build_optimizer
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
+from common.devices import run_device
 from evaluation.results.run_report import RunReport
 from losses.config import loss_from_config
 from modeling.encoders.features import Features
 from modeling.prompts.prompt_model import PromptModel
+from modeling.tuning.towers import IMAGE
 from trainers.base.build_model import build_model
 from trainers.base.epoch_selection import EpochSelection
-from trainers.base.image_tuning import check_tuning, groups_with_rates, tunes
 from trainers.base.inference import Inference
 from trainers.base.logs.epoch_log import EpochLog
 from trainers.base.logs.run_board import RunBoard
@@ -30,6 +31,7 @@ from trainers.base.saving.run_record import RunRecord, origin_of
 from trainers.base.saving.run_state import RunState
 from trainers.base.split_evaluation import SplitEvaluation
 from trainers.base.step import TrainingStep
+from trainers.base.tower_tuning import check_tuning, groups_with_rates, tuned_towers
 from trainers.base.towers import load_towers
 from trainers.base.training_data import TrainingData
 
@@ -81,7 +83,7 @@ class PromptTrainer(TrainerX):
     @classmethod
     def tunes(cls, cfg: CfgNode) -> bool:
         """Whether any of the image tower learns, as the method or TRAINER.TUNE has it."""
-        return cls.tunes_image_encoder or tunes(cfg)
+        return cls.tunes_image_encoder or IMAGE in tuned_towers(cfg)
 
     def param_groups(self, learner: nn.Module) -> list[dict[str, Any]] | None:
         """Groups for the optimiser, with rates of their own; None: all at OPTIM.LR."""
@@ -94,6 +96,7 @@ class PromptTrainer(TrainerX):
 
     def build_data_loader(self) -> None:
         """Read and check the lists; loaders follow in `build_model`."""
+        self.device = run_device(self.cfg.USE_CUDA)  # Dassl knows CUDA and CPU alone
         self.data = data = TrainingData(self.cfg, self.seed)
         self.dm = data.manager
         self.num_classes, self.lab2cname = self.dm.num_classes, self.dm.lab2cname

@@ -3,21 +3,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from modeling.tuning.kinds import tune_image_tower
-from tests.helpers.runs.tuned_towers import FITTING, let_learn
+from tests.helpers.runs.tuned_towers import FITTING, let_learn, tuned
 from tests.helpers.small_clip import RESOLUTION, random_clip
 
 
-def tuned(visual, kind, deep=True):
-    return tune_image_tower(visual, kind, rank=2, tokens=3, deep=deep, blocks=1)
-
-
-@pytest.mark.parametrize(("kind", "tower"), FITTING)
-def test_a_tuned_tower_starts_as_the_frozen_one(kind, tower):
+@pytest.mark.parametrize(
+    ("kind", "tower", "deep"), [*((*fit, True) for fit in FITTING), ("vpt", "ViT", False)]
+)
+def test_a_tuned_tower_starts_as_the_frozen_one(kind, tower, deep):
     visual = random_clip(tower).visual
     images = torch.randn(2, 3, RESOLUTION[tower], RESOLUTION[tower])
     frozen = visual(images)
-    part = tuned(visual, kind)
+    part = tuned(visual, kind, deep)
     assert torch.allclose(visual(images), frozen, atol=1e-6, rtol=0)
     let_learn(part)
     assert not torch.allclose(visual(images), frozen, atol=1e-3)

@@ -102,6 +102,13 @@ METHODS = {
     "CoOp, shared prefix": ("CoOp", {"COSINE_OFFSET": "learnt", "LOGIT_SCALE_LEARNABLE": True}),
     "CoOp, regions": ("CoOp", {"REGION_WEIGHT": 0.3, "PREC": "bf16"}),
     "CoOp, name first": ("CoOp", {"CLASS_TOKEN_POSITION": "front", "PREC": "fp16"}),
+    **{
+        f"CoOp, {kind} of the text tower": (
+            "CoOp",
+            {"TRAINER.TUNE.NAME": kind, "TRAINER.TUNE.TOWER": "text", "PREC": precision},
+        )
+        for kind, precision in (("lora", "fp32"), ("bias", "amp"), ("last_blocks", "fp32"))
+    },
     "CoCoOp": ("CoCoOp", {"CHUNK": 3}),
     "CoCoOp, one chunk": ("CoCoOp", {"CHUNK": BATCH, "PREC": "bf16"}),
     **{

@@ -17,6 +17,7 @@ import torch
 from dassl.utils import setup_logger
 from yacs.config import CfgNode
 
+from common.devices import device_name, run_device
 from common.files import write_whole
 from compat.bootstrap import dassl_banner
 
@@ -103,7 +104,7 @@ def header(cfg: CfgNode, files: Sequence[Path], evaluated: str | None = None) ->
     folder = Path(cfg.OUTPUT_DIR)
     config = folder / ("config.yaml" if evaluated is None else "config_eval.yaml")
     what = "Training" if evaluated is None else "Evaluation"
-    gpu = cfg.USE_CUDA and torch.cuda.is_available()
+    device = device_name(run_device(cfg.USE_CUDA))
     return "\n".join(
         [
             f"{what}: {cfg.TRAINER.NAME} on {cfg.DATASET.NAME}, CLIP {cfg.MODEL.BACKBONE.NAME}",
@@ -112,7 +113,7 @@ def header(cfg: CfgNode, files: Sequence[Path], evaluated: str | None = None) ->
             f"Command: {shlex.join(sys.argv)}",
             f"Config files: {', '.join(map(str, files)) or 'none'}",
             f"Output: {folder} (the whole config: {config.name})",
-            f"Device: {torch.cuda.get_device_name() if gpu else 'cpu'}, torch {torch.__version__}",
+            f"Device: {device}, torch {torch.__version__}",
             dassl_banner(),
         ]
     )

@@ -9,18 +9,20 @@ from dassl.utils import load_checkpoint
 from torch import Tensor, nn
 
 from common.readers.pickles.vocabulary import printable
+from modeling.tuning.towers import PARTS
 from trainers.base.saving.checkpoints import check_tensors
 
 _NAMED = 3  # tensors of each kind in a message
-_STARTS_AS_CLIP = "visual."  # a tuned image tower is CLIP's own until a file says otherwise
+# A tuned tower is CLIP's own until a file says otherwise.
+_START_AS_CLIP = tuple(f"{part}." for part in PARTS.values())
 
 
 def load_initial_weights(learner: nn.Module, path: str) -> None:
     """Put the tensors of a file into a learner, which must find all of its own there.
 
     Tensors that the learner does not have, such as the word embeddings in CoOp's checkpoints, are
-    left out, with a line that names them. An image tower that the file lacks stays CLIP's, so that
-    a fine-tuning can start from a linear probe.
+    left out, with a line that names them. A tower that the file lacks stays CLIP's, so that a
+    fine-tuning can start from a linear probe.
 
     Args:
         learner: changed in place.
@@ -45,8 +47,9 @@ def load_initial_weights(learner: nn.Module, path: str) -> None:
         if isinstance(value, Tensor)
     }
     wanted = learner.state_dict()
-    if not any(name.startswith(_STARTS_AS_CLIP) for name in tensors):
-        wanted = {n: value for n, value in wanted.items() if not n.startswith(_STARTS_AS_CLIP)}
+    for part in _START_AS_CLIP:
+        if not any(name.startswith(part) for name in tensors):
+            wanted = {name: value for name, value in wanted.items() if not name.startswith(part)}
     missing = [name for name in wanted if name not in tensors]
     unknown = [name for name in tensors if name not in wanted]
     matching = {name: tensors[name] for name in wanted if name in tensors}

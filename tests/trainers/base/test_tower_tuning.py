@@ -3,10 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.helpers.runs.tuned_towers import FITTING, KINDS
+from loading.cache.feature_cache import CachedLoader
+from tests.helpers.runs.tuned_towers import FITTING, KINDS, TEXT_KINDS
 from tests.helpers.small_set import results
 from tests.helpers.small_trainer import build, first_step, write_calm_set
 
+TEXT = ("TRAINER.TUNE.TOWER", "text")
+BOTH = ("TRAINER.TUNE.TOWER", "both")
 QUICK = ("OPTIM.NAME", "adamw", "OPTIM.LR", 1e-3, "OPTIM.WARMUP_EPOCH", 0)
 
 
@@ -53,10 +56,57 @@ def test_an_epoch_trains_contexts_and_what_is_tuned_alone(kind, tower, make, tmp
     assert again.test() == pytest.approx(trainer.test())
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_first_loss_is_that_of_frozen_towers(kind, make):
-    losses = [float(first_step(make(k, output=k))[3].detach()) for k in (kind, "none")]
+@pytest.mark.parametrize("kind", TEXT_KINDS)
+def test_a_text_tower_is_tuned_on_features_of_images_that_are_kept(kind, make, tmp_path):
+    trainer = make(kind, *TEXT, "OPTIM.MAX_EPOCH", 1)
+    assert isinstance(trainer.train_loader_x, CachedLoader)
+    clip, learner = trainer.clip.clip_model, trainer.model.learner
+    ours = {id(parameter) for parameter in learner.parameters()}
+    frozen = {n: p.clone() for n, p in clip.named_parameters() if id(p) not in ours}
+    start = {name: value.clone() for name, value in learner.state_dict().items()}
+    trainer.train()
+    now = dict(clip.named_parameters())
+    assert all(torch.equal(value, now[name]) for name, value in frozen.items())
+    saved = checkpoint(tmp_path / "out", 1)["state_dict"]
+    assert set(saved) == set(start)
+    changed = {name for name, value in saved.items() if not torch.equal(value, start[name])}
+    assert {name.partition(".")[0] for name in changed} == {"ctx", "textual"}
+    again = make(kind, *TEXT, output="again")
+    again.load_model(str(tmp_path / "out"))
+    assert again.test() == pytest.approx(trainer.test())
+
+
+@pytest.mark.parametrize("name", ["LMPT", "CoCoOp", "DualCoOp"])
+def test_both_towers_are_tuned_with_any_contexts(name, make):
+    trainer = make("bias", *BOTH, name=name)
+    first_step(trainer)[3].backward()
+    for part in ("visual", "textual"):
+        # None of parts that a loss on regions, or on end tokens alone, does not read.
+        gradients = [p.grad for p in trainer.model.learner.get_submodule(part).parameters()]
+        assert any(gradient is not None and bool(gradient.any()) for gradient in gradients)
+    contexts, towers = trainer.optim.param_groups
+    every = sum(len(group["params"]) for group in (contexts, towers))
+    assert every == len(list(trainer.model.learner.parameters()))
+
+
+@pytest.mark.parametrize(("kind", "precision"), [("lora", "fp32"), ("vpt", "amp")])
+def test_recomputed_blocks_train_as_kept_ones_do(kind, precision, make, tmp_path):
+    for output in ("True", "False"):
+        words = ("OPTIM.MAX_EPOCH", 1, "TRAIN.RECOMPUTE", output, "TRAINER.COOP.PREC", precision)
+        make(kind, *words, output=output).train()
+    kept, recomputed = (checkpoint(tmp_path / name, 1)["state_dict"] for name in ("False", "True"))
+    for name, value in kept.items():
+        assert torch.allclose(value, recomputed[name], atol=1e-6), name
+
+
+@pytest.mark.parametrize(
+    ("kind", "towers"), [*((kind, ()) for kind in KINDS), *((kind, BOTH) for kind in TEXT_KINDS)]
+)
+def test_before_the_first_step_loss_and_scores_are_those_of_frozen_towers(kind, towers, make):
+    tuned, frozen = make(kind, *towers, output=kind), make("none", output="none")
+    losses = [float(first_step(trainer)[3].detach()) for trainer in (tuned, frozen)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert tuned.test() == pytest.approx(frozen.test())
 
 
 def test_lmpt_tunes_the_tower_by_its_whole_loss(make, tmp_path):
@@ -83,23 +133,28 @@ def test_what_is_tuned_learns_at_a_rate_of_its_own(make):
     assert (contexts["lr"], tower["lr"]) == pytest.approx((1e-3, 1e-4))
 
 
-@pytest.mark.parametrize("kind", ["lora", "vpt", "last_blocks"])
-def test_a_resumed_run_equals_an_uninterrupted_one(kind, make, tmp_path):
-    make(kind, "OPTIM.MAX_EPOCH", 3, output="whole").train()
-    trainer = make(kind, "OPTIM.MAX_EPOCH", 3, output="parts")
+@pytest.mark.parametrize(
+    ("kind", "towers"),
+    [("lora", ()), ("vpt", ()), ("last_blocks", ()), ("norm", TEXT), ("lora", BOTH)],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(kind, towers, make, tmp_path):
+    words = ("OPTIM.MAX_EPOCH", 3, *towers)
+    make(kind, *words, output="whole").train()
+    trainer = make(kind, *words, output="parts")
     trainer.max_epoch = 1  # as if killed after it, under the schedule of 3
     trainer.train()
-    resumed = make(kind, "OPTIM.MAX_EPOCH", 3, "RESUME", tmp_path / "parts", output="parts")
+    resumed = make(kind, *words, "RESUME", tmp_path / "parts", output="parts")
     resumed.train()
     whole, parts = (checkpoint(tmp_path / name, 3) for name in ("whole", "parts"))
     for name, value in whole["state_dict"].items():
         assert torch.equal(value, parts["state_dict"][name]), name
 
 
-def test_tuning_starts_from_contexts_of_frozen_towers(make, tmp_path):
+@pytest.mark.parametrize("towers", [(), BOTH])
+def test_tuning_starts_from_contexts_of_frozen_towers(towers, make, tmp_path):
     make("none", "OPTIM.MAX_EPOCH", 1).train()
     start = tmp_path / "out" / "prompt_learner" / "model.pth.tar-1"
-    trainer = make("lora", "MODEL.INIT_WEIGHTS", start, output="second")
+    trainer = make("lora", *towers, "MODEL.INIT_WEIGHTS", start, output="second")
     learnt = checkpoint(tmp_path / "out", 1)["state_dict"]["ctx"]
     assert torch.equal(trainer.model.learner.ctx, learnt)
 
@@ -109,8 +164,9 @@ def test_the_digest_is_that_of_the_clip_that_was_loaded(make):
     assert len(digests) == 1
 
 
-def test_amp_trains_fp32_weights(make):
-    trainer = make("lora", "OPTIM.MAX_EPOCH", 1, "TRAINER.COOP.PREC", "amp")
+@pytest.mark.parametrize("towers", [(), TEXT])
+def test_amp_trains_fp32_weights(towers, make):
+    trainer = make("lora", *towers, "OPTIM.MAX_EPOCH", 1, "TRAINER.COOP.PREC", "amp")
     trainer.train()
     for parameter in trainer.model.learner.parameters():
         assert parameter.dtype is torch.float32
@@ -124,11 +180,20 @@ REFUSED = {
         "key of none": ("none", ("TRAINER.TUNE.LR_MULT", 2.0), "LR_MULT 2.0 does nothing with"),
         "rank": ("lora", ("TRAINER.TUNE.RANK", 0), "RANK must be 1 or more, got 0"),
         "half": ("norm", ("TRAINER.COOP.PREC", "fp16"), "set TRAINER.COOP.PREC fp32 or amp"),
+        "prompts of texts": ("vpt", TEXT, "vpt is for images.*TOWER image"),
+        "tower of none": ("none", TEXT, "TOWER text does nothing with TRAINER.TUNE.NAME none"),
+        "tower": ("lora", ("TRAINER.TUNE.TOWER", "txt"), "Did you mean 'text'"),
+        "frozen": ("none", ("TRAIN.RECOMPUTE", True), "RECOMPUTE does nothing where"),
         "cache": ("norm", ("DATALOADER.CACHE", "features"), "CACHE features would change"),
     },
     "FinetuneCLIP": {"whole tower": ("lora", (), "FinetuneCLIP trains the whole image tower")},
     "ZeroshotCLIP": {"nothing": ("lora", (), "ZeroshotCLIP trains nothing; set TRAINER.TUNE")},
-    "TaIDPT": {"texts": ("lora", ("DATASET.TEXT_AS_IMAGE", True), "captions hold no images")},
+    "TaIDPT": {
+        "texts": ("lora", ("DATASET.TEXT_AS_IMAGE", True), "captions hold no images"),
+        "their tower": ("lora", (*TEXT, "DATASET.TEXT_AS_IMAGE", True), "encoded once"),
+    },
+    "LinearProbe": {"no texts": ("lora", TEXT, "LinearProbe learns no contexts")},
+    "PVLR": {"names alone": ("lora", TEXT, "PVLR learns no contexts with these options")},
 }
 
 
