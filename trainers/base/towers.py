@@ -12,6 +12,7 @@ from modeling.clip.configs import normalisation_note
 from modeling.clip.loader import load_clip, weight_path
 from modeling.encoders.frozen_clip import FrozenClip, RegionOptions
 from modeling.prompts.prompt_model import PromptModel
+from trainers.base.tower_tuning import tuned_towers
 
 
 def load_towers(
@@ -19,16 +20,17 @@ def load_towers(
     model: type[PromptModel],
     options: CfgNode,
     device: torch.device,
-    learns: bool = False,
+    image_learns: bool = False,
 ) -> tuple[FrozenClip, str]:
     """Load CLIP for a method, with regions where the method looks at them.
 
     Args:
-        cfg: MODEL.BACKBONE, MODEL.DENSE and INPUT count.
+        cfg: MODEL.BACKBONE, MODEL.DENSE, INPUT and TRAINER.TUNE count.
         model: the method's model.
         options: the method's own node of the config.
         device: where to.
-        learns: whether any of its weights may change; it is then shared with no other run.
+        image_learns: whether any of the image tower learns. A CLIP of which anything learns is
+            shared with no other run.
 
     Returns:
         The towers, and the SHA-256 of their weights.
@@ -50,6 +52,7 @@ def load_towers(
     status = path.stat()
     file = (path.absolute(), status.st_size, status.st_mtime_ns)
     key = (*file, options.PREC, device, backbone.ACTIVATION)
+    learns = image_learns or tuned_towers(cfg)
     clip_model, digest = load() if learns else shared(key, load)
     clip = FrozenClip(clip_model, options.PREC, regions)
     clip.image_encoder.check_input_size(*inputs.SIZE)

@@ -36,6 +36,7 @@ def train(tmp_path):
 def test_each_run_ends_as_it_would_alone(train):
     runs = [(name, ()) for name in METHODS]
     runs.insert(1, ("CoOp", TUNED))
+    runs.insert(3, ("CoOp", (*TUNED, "TRAINER.TUNE.TOWER", "text")))
     alone = [train(f"alone{i}", name, *words) for i, (name, words) in enumerate(runs)]
     together = []
     for i, (name, words) in enumerate(runs):
