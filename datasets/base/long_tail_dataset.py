@@ -17,8 +17,13 @@ from common.groups import GROUPS, group_of
 from datasets.base.checks import check_label_mask, overlaps
 from datasets.base.layout import Layout
 from datasets.base.listed_image import ListedImage
-from datasets.base.partial_labels import known_labels, shared_known_labels
-from datasets.base.splits import Splits, multi_hot
+from datasets.base.partial_labels import (
+    HCP,
+    hcp_known_labels,
+    known_labels,
+    shared_known_labels,
+)
+from datasets.base.splits import DIFFICULT_RULES, Splits, multi_hot
 from datasets.files.captions import captions_of
 from datasets.files.class_freq import check_class_freq
 from datasets.files.list_files import ListEntry, read_labels
@@ -41,7 +46,11 @@ def extend_cfg(cfg: CfgNode) -> None:
     # Not Dassl's VAL_PERCENT: that is 0.1 by default, and nothing is to be held out unasked.
     cfg.DATASET.VAL_FRACTION = 0.0
     cfg.DATASET.LABEL_PROPORTION = 1.0  # probability that a training label is known, in (0, 1]
-    cfg.DATASET.LABEL_MASK = ""  # npz of the known ones, made if absent; "": drawn from the seed
+    # npz of the known ones, made if absent | hcp (the draw of HCP-MLR-PL) | "": drawn from the seed
+    cfg.DATASET.LABEL_MASK = ""
+    # A class whose objects in an image are all difficult (VOC07): negative | ignore | positive.
+    cfg.DATASET.DIFFICULT = "negative"
+    cfg.DATASET.UNLABELED = "keep"  # images in which no class is present: keep | drop
 
 
 declare_rules(
@@ -51,6 +60,8 @@ declare_rules(
         "CLASSNAMES": Choice(("clean", "raw")),
         "VAL_FRACTION": Number(least=0, below=1),
         "LABEL_PROPORTION": Number(above=0, most=1),
+        "DIFFICULT": Choice(DIFFICULT_RULES),
+        "UNLABELED": Choice(("keep", "drop")),
     },
 )
 
@@ -59,9 +70,9 @@ class LongTailDataset(DatasetBase):
     """A multi-label data set defined by a label file and image lists.
 
     Classes without a training image stay classes. `Datum.label` is a float32 vector [C]: 1 present,
-    0 absent, and in training images -1 unknown. What is trained on is settled in this order: the
-    pictures that are there, less the validation hold-out, of these DATASET.NUM_SHOTS per class, of
-    their labels those that are known.
+    0 absent, and -1 unknown, as labels of training images and difficult objects may be. What is
+    trained on is settled in this order: the pictures that are there, less the validation hold-out,
+    of these DATASET.NUM_SHOTS per class, of their labels those that are known.
 
     Attributes:
         class_counts: training images, as used, in which each class is known to be, int64 [C].
@@ -71,6 +82,7 @@ class LongTailDataset(DatasetBase):
         texts: sentences to train on in place of the images; None unless DATASET.TEXT_AS_IMAGE.
         missing: pictures that are listed but absent, by split ("train", "val", "test").
         clean_names: readable wording of class names, set by subclasses: {name in file: name}.
+        synonyms: table of synonyms for its captions, set by subclasses; "": that of its own name.
 
     Args:
         cfg: configuration; DATASET.ROOT and the keys of `extend_cfg` are read.
@@ -82,6 +94,7 @@ class LongTailDataset(DatasetBase):
     """
 
     clean_names: dict[str, str] = {}
+    synonyms = ""
 
     def __init__(self, cfg: CfgNode, layout: Layout) -> None:
         settings = cfg.DATASET
@@ -113,7 +126,7 @@ class LongTailDataset(DatasetBase):
         self._notes += overlaps(used)
         data = {
             split: [
-                ListedImage(self._path(entry.path), target)
+                ListedImage(splits.picture(entry.path), target)
                 for entry, target in zip(rows, targets[split], strict=True)
             ]
             for split, rows in used.items()
@@ -169,10 +182,13 @@ class LongTailDataset(DatasetBase):
         settings, seed = cfg.DATASET, max(cfg.SEED, 0)
         splits = Splits(self.layout, self.dataset_dir, len(raw_names))
         self._check_class_freq(raw_names, splits.listed["train"])
+        splits.count_difficult(type(self).__name__, settings.DIFFICULT)
         skip = settings.MISSING == "skip"
         needed = {"train": settings.TRAIN_PICTURES, "test": settings.TEST_PICTURES}
         unread = [split for split, pictures in needed.items() if not pictures]
         splits.drop_absent(type(self).__name__, skip, unread)
+        if settings.UNLABELED == "drop":
+            splits.drop_unlabelled()
         if settings.VAL_FRACTION > 0:
             splits.hold_out(settings.VAL_FRACTION, seed)
         if settings.NUM_SHOTS > 0:
@@ -196,9 +212,11 @@ class LongTailDataset(DatasetBase):
             return np.ones((len(used), num_classes), dtype=bool)
         paths = [entry.path for entry in used]
         amounts = num_classes, settings.LABEL_PROPORTION, seed
-        if settings.LABEL_MASK:
+        listed_paths = [entry.path for entry in listed]
+        if settings.LABEL_MASK == HCP:
+            known = hcp_known_labels(listed_paths, paths, *amounts[:2])
+        elif settings.LABEL_MASK:
             # A mask file covers the whole list, so that it serves every subset of it.
-            listed_paths = [entry.path for entry in listed]
             known = shared_known_labels(settings.LABEL_MASK, listed_paths, paths, *amounts)
         else:
             known = known_labels(paths, *amounts)
@@ -217,6 +235,7 @@ class LongTailDataset(DatasetBase):
         path = self._path(os.path.expanduser(name))
         if not os.path.isfile(path):
             raise FileNotFoundError(f"DATASET.CAPTIONS: there is no file {path}")
+        prefix = prefix or ("" if chosen else self.layout.captions_prefix)
         captions = captions_of([entry.path for entry in listed], path, prefix)
         return [captions[entry.path] for entry in used]
 
@@ -228,7 +247,7 @@ class LongTailDataset(DatasetBase):
         """
         targets = np.array([item.label for item in self.train_x])  # [N, C]
         held_out = [item.impath for split in (self.val, self.test) for item in split or ()]
-        dataset, folder = type(self).__name__, self.dataset_dir
+        dataset, folder = self.synonyms or type(self).__name__, self.dataset_dir
         return build_corpus(
             settings, folder, dataset, self._names, self.captions, targets, held_out
         )

@@ -1,0 +1,39 @@
+"""NUSWIDE: NUS-WIDE, 161,789 training and 107,859 test images of Flickr, 81 concepts.
+
+Chua et al., "NUS-WIDE: A Real-World Web Image Database from National University of Singapore",
+CIVR 2009. A fifth of the images shows none of the concepts: they stay, as negatives, unless
+DATASET.UNLABELED is drop.
+"""
+
+from __future__ import annotations
+
+from dassl.data.datasets import DATASET_REGISTRY
+from yacs.config import CfgNode
+
+from datasets.base.layout import Layout
+from datasets.base.long_tail_dataset import LongTailDataset
+from datasets.official.made_lists import dataset_folder, ensure_lists
+from datasets.official.nus_wide import read_nus_wide
+
+PICTURES_FROM = (
+    "NUS-WIDE's authors give its pictures out on request alone, and many are gone from Flickr "
+    "(docs/standard_sets.md)."
+)
+LAYOUT = Layout(
+    folder="nus_wide",
+    train_list="nus_wide_train.txt",
+    test_list="nus_wide_test.txt",
+    labels="nus_wide_labels.txt",
+    captions="nus_wide_captions.txt",
+    pictures_from=PICTURES_FROM,
+)
+
+
+@DATASET_REGISTRY.register()
+class NUSWIDE(LongTailDataset):
+    """NUSWIDE: 161,789 training images of NUS-WIDE, 81 concepts, in ROOT/nus_wide."""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        advice = "Fetch and check them: python scripts/prepare_data.py nus-wide --root ROOT"
+        ensure_lists(dataset_folder(cfg.DATASET.ROOT, LAYOUT), LAYOUT, read_nus_wide, advice)
+        super().__init__(cfg, LAYOUT)
