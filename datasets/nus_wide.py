@@ -7,13 +7,15 @@ DATASET.UNLABELED is drop.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dassl.data.datasets import DATASET_REGISTRY
 from yacs.config import CfgNode
 
 from datasets.base.layout import Layout
 from datasets.base.long_tail_dataset import LongTailDataset
 from datasets.official.made_lists import dataset_folder, ensure_lists
-from datasets.official.nus_wide import read_nus_wide
+from datasets.official.nus_wide import read_nus_wide, read_nus_wide_tags
 
 PICTURES_FROM = (
     "NUS-WIDE's authors give its pictures out on request alone, and many are gone from Flickr "
@@ -28,6 +30,16 @@ LAYOUT = Layout(
     pictures_from=PICTURES_FROM,
 )
 
+# Of zero-shot work: 925 user tags that training sees, and the concepts, which it does not.
+ZERO_SHOT = "nus_wide_925_81"
+TAGS_LAYOUT = replace(
+    LAYOUT,
+    train_list="nus_wide_tags_train.txt",
+    test_list="nus_wide_tags_test.txt",
+    labels="nus_wide_tags_labels.txt",
+    class_split=f"{ZERO_SHOT}.txt",
+)
+
 
 @DATASET_REGISTRY.register()
 class NUSWIDE(LongTailDataset):
@@ -35,5 +47,8 @@ class NUSWIDE(LongTailDataset):
 
     def __init__(self, cfg: CfgNode) -> None:
         advice = "Fetch and check them: python scripts/prepare_data.py nus-wide --root ROOT"
-        ensure_lists(dataset_folder(cfg.DATASET.ROOT, LAYOUT), LAYOUT, read_nus_wide, advice)
-        super().__init__(cfg, LAYOUT)
+        zero_shot = cfg.DATASET.CLASS_SPLIT == ZERO_SHOT
+        layout = TAGS_LAYOUT if zero_shot else LAYOUT
+        read = read_nus_wide_tags if zero_shot else read_nus_wide
+        ensure_lists(dataset_folder(cfg.DATASET.ROOT, layout), layout, read, advice)
+        super().__init__(cfg, layout)

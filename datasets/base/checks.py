@@ -24,6 +24,27 @@ def check_label_mask(settings: CfgNode) -> None:
         raise ValueError("DATASET.LABEL_MASK is given but unused: set DATASET.LABEL_PROPORTION.")
 
 
+def check_class_split(settings: CfgNode, seen: Sequence[bool]) -> None:
+    """Refuse what does not go with a choice of classes.
+
+    Args:
+        settings: cfg.DATASET.
+        seen: of each class, whether training sees its labels.
+
+    Raises:
+        ValueError: labels are partly known beside it, or texts would name the unseen classes.
+    """
+    if settings.LABEL_PROPORTION < 1:
+        raise ValueError(
+            "DATASET.CLASS_SPLIT does not go with partial labels; set DATASET.LABEL_PROPORTION 1."
+        )
+    if settings.TEXT_AS_IMAGE and not all(seen):
+        raise ValueError(
+            "DATASET.TEXT_AS_IMAGE would train on sentences that name unseen classes; choose a "
+            "DATASET.CLASS_SPLIT without any, or set TEXT_AS_IMAGE False."
+        )
+
+
 def overlaps(used: Mapping[str, Sequence[ListEntry]]) -> list[str]:
     """Return a warning for each two splits that have images in common.
 

@@ -18,6 +18,7 @@ class Layout:
         captions_prefix: folder put before the paths in `captions`.
         difficult: lists by split, in the format of the others, of the classes whose objects in an
             image are all marked as difficult; such a class is not in the list itself.
+        class_split: file of seen and unseen classes that is made with the lists.
         substitutes: further paths at which the same picture may lie.
         pictures_from: a sentence on where pictures come from, for the message on absent ones.
     """
@@ -31,6 +32,7 @@ class Layout:
     class_freq: str | None = None
     captions_prefix: str = ""
     difficult: Mapping[str, str] = field(default_factory=dict)
+    class_split: str | None = None
     substitutes: Callable[[str], Sequence[str]] | None = None
     pictures_from: str = "docs/data.md tells where to get them."
 

@@ -14,7 +14,8 @@ from yacs.config import CfgNode
 
 from common.config.config_rules import Choice, Number, check_values, declare_rules
 from common.groups import GROUPS, group_of
-from datasets.base.checks import check_label_mask, overlaps
+from datasets.base.checks import check_class_split, check_label_mask, overlaps
+from datasets.base.class_split import read_class_split
 from datasets.base.layout import Layout
 from datasets.base.listed_image import ListedImage
 from datasets.base.partial_labels import (
@@ -51,6 +52,9 @@ def extend_cfg(cfg: CfgNode) -> None:
     # A class whose objects in an image are all difficult (VOC07): negative | ignore | positive.
     cfg.DATASET.DIFFICULT = "negative"
     cfg.DATASET.UNLABELED = "keep"  # images in which no class is present: keep | drop
+    # Some classes alone, of which training may see some alone: coco_48_17 | coco_novel_16 |
+    # nus_wide_925_81 | a file, rows "name seen" or "name unseen" | "": all.
+    cfg.DATASET.CLASS_SPLIT = ""
 
 
 declare_rules(
@@ -82,6 +86,7 @@ class LongTailDataset(DatasetBase):
         texts: sentences to train on in place of the images; None unless DATASET.TEXT_AS_IMAGE.
         missing: pictures that are listed but absent, by split ("train", "val", "test").
         clean_names: readable wording of class names, set by subclasses: {name in file: name}.
+        seen: of each class, whether training sees its labels; None: it sees them all.
         synonyms: table of synonyms for its captions, set by subclasses; "": that of its own name.
 
     Args:
@@ -95,6 +100,7 @@ class LongTailDataset(DatasetBase):
 
     clean_names: dict[str, str] = {}
     synonyms = ""
+    seen: list[bool] | None = None
 
     def __init__(self, cfg: CfgNode, layout: Layout) -> None:
         settings = cfg.DATASET
@@ -110,10 +116,7 @@ class LongTailDataset(DatasetBase):
         listed, used = splits.listed["train"], splits.used
         self.missing, self._notes = splits.missing, splits.notes
 
-        if settings.CLASSNAMES == "clean":
-            self._names = [self.clean_names.get(n, n).replace("_", " ") for n in raw_names]
-        else:
-            self._names = raw_names
+        self._names = [self._name(raw_names[i], settings.CLASSNAMES) for i in self._kept]
         targets = splits.targets()
         targets["train"][~self._known_labels(cfg, listed, used["train"])] = -1.0
         self.class_counts = (targets["train"] > 0).sum(axis=0, dtype=np.int64)  # [C]
@@ -170,9 +173,15 @@ class LongTailDataset(DatasetBase):
             lines.append(f"{line}images, none for {len(self.captions) - len(images)}")
         if self.texts is not None:
             lines.append("  texts as images: " + "\n    ".join(self.texts.notes))
-        if unseen := int((self.class_counts == 0).sum()):
-            lines.append(f"  warning: {unseen} classes have no training image")
+        if self.seen is not None:
+            lines.append(f"  training sees the labels of {sum(self.seen)} classes alone")
+        if without := int((self.class_counts[self.seen or slice(None)] == 0).sum()):
+            lines.append(f"  warning: {without} classes have no training image")
         return "\n".join(lines)
+
+    def _name(self, raw: str, wording: str) -> str:
+        """A class name in the wording that DATASET.CLASSNAMES asks for."""
+        return self.clean_names.get(raw, raw).replace("_", " ") if wording == "clean" else raw
 
     def _path(self, name: str) -> str:
         return os.path.join(self.dataset_dir, name)
@@ -189,6 +198,13 @@ class LongTailDataset(DatasetBase):
         splits.drop_absent(type(self).__name__, skip, unread)
         if settings.UNLABELED == "drop":
             splits.drop_unlabelled()
+        self._kept = tuple(range(len(raw_names)))
+        if settings.CLASS_SPLIT:
+            classes = read_class_split(settings.CLASS_SPLIT, self.dataset_dir, raw_names)
+            check_class_split(settings, classes.seen)
+            splits.keep_classes(classes)
+            self._kept = classes.kept
+            self.seen = None if all(classes.seen) else list(classes.seen)
         if settings.VAL_FRACTION > 0:
             splits.hold_out(settings.VAL_FRACTION, seed)
         if settings.NUM_SHOTS > 0:

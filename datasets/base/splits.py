@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 
+from datasets.base.class_split import ClassSplit
 from datasets.base.layout import Layout
 from datasets.base.subsets import few_shot, hold_out
 from datasets.files.list_files import ListEntry, read_list
@@ -32,6 +33,7 @@ class Splits:
         used: those that are used, in the order of their list.
         missing: number of images without a picture that were left out, by split.
         ignored: classes that are neither present nor absent in an image, by its path.
+        hidden: classes whose labels nothing but the test sees.
         notes: what was done, for people.
 
     Raises:
@@ -49,6 +51,7 @@ class Splits:
         self.used = dict(self.listed)
         self.missing = dict.fromkeys(self.listed, 0)
         self.ignored: dict[str, tuple[int, ...]] = {}
+        self.hidden: list[int] = []
         self.notes: list[str] = []
 
     def path(self, name: str) -> str:
@@ -65,6 +68,9 @@ class Splits:
         for split, rows in self.used.items() if self.ignored else ():
             for target, entry in zip(targets[split], rows, strict=True):
                 target[list(self.ignored.get(entry.path, ()))] = -1.0
+        for split, rows in targets.items():
+            if split != "test":
+                rows[:, self.hidden] = -1.0
         return targets
 
     def count_difficult(self, dataset: str, rule: str) -> None:
@@ -100,6 +106,30 @@ class Splits:
                 ]
         meaning = "are ignored" if rule == "ignore" else "count as present"
         self.notes.append(f"{number} labels of difficult objects alone {meaning} (DIFFICULT)")
+
+    def keep_classes(self, classes: ClassSplit) -> None:
+        """Keep some of the classes, and the images that show one whose labels their split sees.
+
+        Ids are those among the classes kept from then on.
+
+        Args:
+            classes: the classes, and which of them training sees.
+        """
+        columns = {old: new for new, old in enumerate(classes.kept)}
+        self.hidden = [i for i, seen in enumerate(classes.seen) if not seen]
+        self.num_classes = len(classes.kept)
+
+        def renamed(labels: Iterable[int], without: Collection[int] = ()) -> tuple[int, ...]:
+            new = (columns[old] for old in labels if old in columns)
+            return tuple(label for label in new if label not in without)
+
+        self.ignored = {path: renamed(labels) for path, labels in self.ignored.items()}
+        for split, rows in self.used.items():
+            without = () if split == "test" else frozenset(self.hidden)
+            named = (entry._replace(labels=renamed(entry.labels, without)) for entry in rows)
+            self.used[split] = [entry for entry in named if entry.labels]
+            if dropped := len(rows) - len(self.used[split]):
+                self.notes.append(f"{dropped} {split} images without these classes left out")
 
     def drop_unlabelled(self) -> None:
         """Leave out the images in which no class is present."""

@@ -6,7 +6,7 @@ Parsing the official files takes up to a minute and some gigabytes of memory; a 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,19 +23,22 @@ class OfficialSet:
         names: the C class names, in the order of their ids.
         splits: images of "train" and "test", in the official order, unlabelled ones among them.
         difficult: by split, images with the classes of which they show difficult objects alone.
+        unseen: names of the classes whose labels training does not see.
     """
 
     names: Sequence[str]
     splits: Mapping[str, Sequence[ListEntry]]
     difficult: Mapping[str, Sequence[ListEntry]] = field(default_factory=dict)
+    unseen: Collection[str] = ()
 
 
 Reader = Callable[[Path], OfficialSet]
 
 
 def lists_of(layout: Layout) -> dict[str, str]:
-    """The names of a layout's made lists and of its label file, by what they hold."""
+    """The names of the files that are made for a layout, by what they hold."""
     own = {"labels": layout.labels, "train": layout.train_list, "test": layout.test_list}
+    own |= {"class split": layout.class_split} if layout.class_split else {}
     return own | {f"difficult {split}": name for split, name in layout.difficult.items()}
 
 
@@ -70,7 +73,11 @@ def ensure_lists(folder: str | Path, layout: Layout, read: Reader, advice: str) 
             f"{', '.join(absent)} not found in {folder}, nor all that they are made of: {error}\n"
             f"{advice}"
         ) from error
-    rows = {"labels": "".join(f"{name} {i}\n" for i, name in enumerate(content.names))}
+    words = ((name, "unseen" if name in content.unseen else "seen") for name in content.names)
+    rows = {
+        "labels": "".join(f"{name} {i}\n" for i, name in enumerate(content.names)),
+        "class split": "".join(f"{name} {word}\n" for name, word in words),
+    }
     for kind, name in lists.items():
         split = kind.removeprefix("difficult ")
         entries = (content.splits if split == kind else content.difficult).get(split, ())

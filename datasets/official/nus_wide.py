@@ -85,7 +85,8 @@ def read_nus_wide_tags(folder: Path) -> OfficialSet:
             )
             for entry, row in zip(entries, rows, strict=True)
         ]
-    return OfficialSet([*(tags[column] for column in unlike), *concepts.names], splits)
+    names = [*(tags[column] for column in unlike), *concepts.names]
+    return OfficialSet(names, splits, unseen=frozenset(concepts.names))
 
 
 def _unlike(tags: list[str], concepts: set[str]) -> list[int]:
