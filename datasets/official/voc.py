@@ -17,7 +17,13 @@ from tqdm import tqdm
 
 from common.choices import hint
 from common.files import FileTooLargeError, read_whole
-from datasets.files.list_files import DataFileError, ListEntry, Problem, iter_rows
+from datasets.files.list_files import (
+    SHOWN_PROBLEMS,
+    DataFileError,
+    ListEntry,
+    Problem,
+    iter_rows,
+)
 from datasets.official.made_lists import OfficialSet
 
 YEAR_FOLDER = "VOCdevkit/VOC2007"
@@ -88,7 +94,8 @@ def read_objects(path: Path, names: Sequence[str]) -> list[VocObject]:
     problems = []
     for item in objects:
         if item["name"] not in names:
-            rule = f"is not a class.{hint(item['name'], names)}"
+            shown = len(problems) < SHOWN_PROBLEMS  # a hint takes a while
+            rule = f"is not a class.{hint(item['name'], names) if shown else ''}"
             problems.append(Problem(item["line"], item["name"], rule))
         if item["difficult"] not in ("", "0", "1"):
             problems.append(Problem(item["line"], item["difficult"], "difficult must be 0 or 1"))
@@ -140,20 +147,23 @@ class _AnnotationParser:
 
     def _start(self, tag: str, _: object) -> None:
         self._place.append(tag)
-        if self._place == [tag] and tag != "annotation":
+        if len(self._place) == 1 and tag != "annotation":
             self._refuse(f"expected an annotation, got {tag!r}")
-        if self._place[1:] == ["object"]:
+        if self._in_object(2):
             line = self._parser.CurrentLineNumber
             self.objects.append({"name": "", "difficult": "", "line": line})
 
     def _end(self, _: str) -> None:
-        if self._place[1:] == ["object"]:
+        if self._in_object(2):
             self.objects[-1].update({key: self.objects[-1][key].strip() for key in _TEXTS})
         self._place.pop()
 
     def _text(self, text: str) -> None:
-        if len(self._place) == 3 and self._place[1] == "object" and self._place[2] in _TEXTS:
+        if self._in_object(3) and self._place[2] in _TEXTS:
             self.objects[-1][self._place[2]] += text
+
+    def _in_object(self, depth: int) -> bool:
+        return len(self._place) == depth and self._place[1] == "object"
 
     def _entity(self, *_: object) -> None:
         self._refuse("declares an entity, which no annotation needs and which might grow")
