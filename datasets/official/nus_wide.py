@@ -42,7 +42,7 @@ def read_nus_wide(folder: Path) -> OfficialSet:
         DataFileError: a file breaks its format, or has another number of rows than the list.
         OSError: a file cannot be read.
     """
-    names = _words(_placed(folder, CONCEPTS))
+    names = read_concepts(folder)
     splits = {}
     for split in _SPLITS:
         paths = _paths(folder, split)
@@ -87,6 +87,17 @@ def read_nus_wide_tags(folder: Path) -> OfficialSet:
         ]
     names = [*(tags[column] for column in unlike), *concepts.names]
     return OfficialSet(names, splits, unseen=frozenset(concepts.names))
+
+
+def read_concepts(folder: Path) -> list[str]:
+    """Read the names of the concepts, in their order.
+
+    Raises:
+        FileNotFoundError: their file is absent.
+        DataFileError: it breaks its format.
+        OSError: it cannot be read.
+    """
+    return _words(_placed(folder, CONCEPTS))
 
 
 def _unlike(tags: list[str], concepts: set[str]) -> list[int]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from datasets.coco14 import LAYOUT as COCO14
+from datasets.nus_wide import ASL_LAYOUT
 from datasets.nus_wide import LAYOUT as NUS_WIDE
 from datasets.official.coco import INSTANCES, read_coco2014
 from datasets.official.nus_wide import read_nus_wide
+from datasets.official.nus_wide_asl import read_nus_wide_asl
 from datasets.official.voc import TEST_LABELS, YEAR_FOLDER, read_voc2007
 from datasets.voc07 import LAYOUT as VOC07
 from scripts.data.sources import (
@@ -91,10 +93,24 @@ def nus_wide() -> Source:
     )
 
 
+def nus_wide_asl() -> Source:
+    """ASL's part of NUS-WIDE, whose table nus_wid_data.csv has to be placed by hand."""
+    concepts = Archive(Published(f"{NUS_SERVER}/ConceptsList.zip"), keeps=("ConceptsList",))
+    return Source(
+        title="NUS-WIDE of ASL",
+        layout=ASL_LAYOUT,
+        files={},
+        archives=(concepts,),
+        facts=Facts(119103, 50720, None, 123567, labelled={"train": 119103, "test": 50720}),
+        read=read_nus_wide_asl,
+    )
+
+
 SOURCES: dict[str, Callable[[], Source]] = {
     "voc-lt": voc_lt,
     "coco-lt": coco_lt,
     "voc07": voc07,
     "coco14": coco14,
     "nus-wide": nus_wide,
+    "nus-wide-asl": nus_wide_asl,
 }

@@ -7,7 +7,7 @@ import pytest
 from datasets.files.list_files import DataFileError
 from datasets.nus_wide import NUSWIDE
 from datasets.official.nus_wide import read_nus_wide, read_nus_wide_tags
-from tests.helpers.official_sets import CONCEPTS, make_cfg, write, write_nus_wide
+from tests.helpers.official_sets import ASL, CONCEPTS, make_cfg, write, write_nus_wide
 
 
 @pytest.fixture
@@ -34,6 +34,39 @@ def test_tags_come_before_the_concepts(folder):
 def test_absent_pictures_are_explained(folder):
     with pytest.raises(FileNotFoundError, match=r"2 of 2 test pictures(.|\n)*on request alone"):
         NUSWIDE(make_cfg(folder.parent, TEST_PICTURES=True))
+
+
+class TestAsl:
+    def test_its_table(self, folder):
+        data = NUSWIDE(make_cfg(folder.parent, VARIANT="asl"))
+        assert [item.label.tolist() for item in data.train_x] == [[0, 1, 1]]
+        assert [item.label.tolist() for item in data.test] == [[0, 1, 0]]
+        assert data.test[0].impath == str(folder / "images/2.jpg")
+
+    @pytest.mark.parametrize(
+        ("row", "message"),
+        [
+            ("images/3.jpg,['skye'],val", "line 4: .*'skye' is no concept. Did you mean 'sky'"),
+            ("images/3.jpg,sky,val", "line 4: .*expected a path, labels"),
+            ("images/3.jpg,['sky'],test", "line 4: .*train or val"),
+            ("../3.jpg,['sky'],val", "line 4: .*no path below the folder"),
+            ("images/3.jpg", "line 4: .*expected a path"),
+        ],
+    )
+    def test_a_damaged_row(self, folder, row, message):
+        write(folder / "nus_wid_data.csv", f"{ASL}{row}\n")
+        with pytest.raises(DataFileError, match=f"nus_wid_data.csv.*\n.*{message}"):
+            NUSWIDE(make_cfg(folder.parent, VARIANT="asl"))
+
+    def test_what_it_cannot_be(self, folder):
+        cfg = make_cfg(folder.parent, VARIANT="asl", CLASS_SPLIT="nus_wide_925_81")
+        with pytest.raises(ValueError, match="needs DATASET.VARIANT official"):
+            NUSWIDE(cfg)
+        with pytest.raises(ValueError, match="VARIANT must be one of official, asl"):
+            NUSWIDE(make_cfg(folder.parent, VARIANT="ASL csv"))
+        (folder / "nus_wid_data.csv").unlink()
+        with pytest.raises(FileNotFoundError, match="there is no nus_wid_data.csv"):
+            NUSWIDE(make_cfg(folder.parent, VARIANT="asl"))
 
 
 class TestDamage:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from datasets import base
+from datasets import base, nus_wide
 
 VOC = {  # image: objects (class, difficult), by list
     "trainval": {
@@ -32,6 +32,11 @@ NUS = {  # list: rows and, by image, concepts and tags that it has
     ],
     "Test": [(r"actor\0002_22.jpg", ["birds"], ["blue"]), (r"zoo\0009_1.jpg", [], [])],
 }
+
+ASL = """filepath,label,split_name
+images/1.jpg,"['zebra', 'sky']",train
+images/2.jpg,['sky'],val
+"""
 
 
 def write(path: Path, text: str) -> None:
@@ -96,6 +101,7 @@ def write_nus_wide(root: Path) -> Path:
             write(folder / name, digits)
         tags = ["\t".join(str(int(tag in own)) for tag in TAGS) + "\t\n" for _, _, own in images]
         write(folder / f"NUS_WID_Tags/{split}_Tags1k.dat", "".join(tags))
+    write(folder / "nus_wid_data.csv", ASL)
     return folder
 
 
@@ -105,6 +111,7 @@ def make_cfg(root: Path, **settings: object) -> CfgNode:
 
     cfg = get_cfg_default()
     base.extend_cfg(cfg)
+    nus_wide.extend_cfg(cfg)
     cfg.VERBOSE = False
     cfg.DATASET.ROOT = str(root)
     cfg.DATASET.TRAIN_PICTURES = cfg.DATASET.TEST_PICTURES = False

@@ -15,9 +15,9 @@ from scripts import prepare_data
 from scripts.data.check import check
 from scripts.data.fetch import Preparation, instructions
 from scripts.data.sources import Facts, Published, Source
-from scripts.data.standard_sources import coco14, nus_wide, voc07
+from scripts.data.standard_sources import coco14, nus_wide, nus_wide_asl, voc07
 from tests.helpers.local_server import serve
-from tests.helpers.official_sets import COCO, VOC, write_coco2014, write_nus_wide, write_voc2007
+from tests.helpers.official_sets import ASL, COCO, VOC, write, write_coco2014, write_nus_wide, write_voc2007
 from tests.helpers.small_archives import jpeg, states, tar, zipped
 
 JPEGS = "VOCdevkit/VOC2007/JPEGImages"
@@ -68,6 +68,19 @@ CASES = {
     "coco14": (coco14, coco_archives, Facts(3, 2, 3, 1, labelled={"train": 2, "test": 1})),
     "nus-wide": (nus_wide, nus_archives, Facts(3, 2, labelled={"train": 2, "test": 1})),
 }
+
+
+def test_the_table_of_asl_is_placed_by_hand(tmp_path):
+    concepts = nus_archives(tmp_path / "official")["ConceptsList.zip"]
+    with serve({"ConceptsList.zip": concepts}) as server:
+        facts = Facts(1, 1, 2, 1, labelled={"train": 1, "test": 1})
+        source = small(nus_wide_asl(), facts, {"ConceptsList.zip": concepts}, server.url)
+        with pytest.raises(FileNotFoundError, match=r"no nus_wid_data\.csv(.|\n)*by hand"):
+            Preparation(source, tmp_path / "nus_wide").run()
+        write(tmp_path / "nus_wide/nus_wid_data.csv", ASL)
+        assert Preparation(source, tmp_path / "nus_wide").run() == []
+    found = states(check(source, tmp_path / "nus_wide"))
+    assert found["nus_wide_asl_test.txt"] == "ok" and "test list" not in found
 
 
 @pytest.mark.parametrize("dataset", CASES)
