@@ -24,24 +24,18 @@ def check_label_mask(settings: CfgNode) -> None:
         raise ValueError("DATASET.LABEL_MASK is given but unused: set DATASET.LABEL_PROPORTION.")
 
 
-def check_class_split(settings: CfgNode, seen: Sequence[bool]) -> None:
-    """Refuse what does not go with a choice of classes.
+def check_class_split(settings: CfgNode) -> None:
+    """Refuse partial labels beside a choice of classes: masks are of all classes.
 
     Args:
         settings: cfg.DATASET.
-        seen: of each class, whether training sees its labels.
 
     Raises:
-        ValueError: labels are partly known beside it, or texts would name the unseen classes.
+        ValueError: both are set.
     """
-    if settings.LABEL_PROPORTION < 1:
+    if settings.CLASS_SPLIT and settings.LABEL_PROPORTION < 1:
         raise ValueError(
             "DATASET.CLASS_SPLIT does not go with partial labels; set DATASET.LABEL_PROPORTION 1."
-        )
-    if settings.TEXT_AS_IMAGE and not all(seen):
-        raise ValueError(
-            "DATASET.TEXT_AS_IMAGE would train on sentences that name unseen classes; choose a "
-            "DATASET.CLASS_SPLIT without any, or set TEXT_AS_IMAGE False."
         )
 
 

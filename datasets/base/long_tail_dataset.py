@@ -106,6 +106,7 @@ class LongTailDataset(DatasetBase):
         settings = cfg.DATASET
         check_values(settings, "DATASET")
         check_label_mask(settings)
+        check_class_split(settings)
         self.layout, self.pictures_needed = layout, settings.TRAIN_PICTURES
         self.dataset_dir = os.path.join(
             os.path.abspath(os.path.expanduser(settings.ROOT)), layout.folder
@@ -201,7 +202,6 @@ class LongTailDataset(DatasetBase):
         self._kept = tuple(range(len(raw_names)))
         if settings.CLASS_SPLIT:
             classes = read_class_split(settings.CLASS_SPLIT, self.dataset_dir, raw_names)
-            check_class_split(settings, classes.seen)
             splits.keep_classes(classes)
             self._kept = classes.kept
             self.seen = None if all(classes.seen) else list(classes.seen)
@@ -260,7 +260,15 @@ class LongTailDataset(DatasetBase):
 
         Args:
             settings: the DATASET node of a config.
+
+        Raises:
+            ValueError: there are classes that training must not see.
         """
+        if self.seen is not None:
+            raise ValueError(
+                "Training on texts would tell of the unseen classes, which sentences name. Choose "
+                "a DATASET.CLASS_SPLIT without any, or train on images alone."
+            )
         targets = np.array([item.label for item in self.train_x])  # [N, C]
         held_out = [item.impath for split in (self.val, self.test) for item in split or ()]
         dataset, folder = self.synonyms or type(self).__name__, self.dataset_dir

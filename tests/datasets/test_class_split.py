@@ -82,7 +82,7 @@ class TestOfASet:
     def test_partial_labels_and_texts_are_refused(self, root):
         with pytest.raises(ValueError, match="does not go with partial labels"):
             COCO14(make_cfg(root, CLASS_SPLIT="mine", LABEL_PROPORTION=0.5))
-        with pytest.raises(ValueError, match="sentences that name unseen classes"):
+        with pytest.raises(ValueError, match="texts would tell of the unseen classes"):
             COCO14(make_cfg(root, CLASS_SPLIT="mine", TEXT_AS_IMAGE=True))
 
     @pytest.mark.parametrize(
