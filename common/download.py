@@ -35,12 +35,13 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
 def download(url: str, target: Path, checksum: str) -> Path:
     """Fetch `url` to `target` once, continuing where an earlier try stopped.
 
-    The bytes go to `<target>.part`, which takes the final name only when its checksum is right.
+    The bytes go to `<target>.part`, which takes the final name only when its checksum is right, or
+    where none is published, when all have come.
 
     Args:
         url: where the file is published.
         target: where it shall lie.
-        checksum: as published; 64 hexadecimal digits are a SHA256, 32 an MD5.
+        checksum: as published; 64 hexadecimal digits are a SHA256, 32 an MD5, "" is none.
 
     Returns:
         `target`.
@@ -50,15 +51,15 @@ def download(url: str, target: Path, checksum: str) -> Path:
             or another process holds its lock without fetching.
         ValueError: the bytes that came have another checksum, or `checksum` is of no known kind.
     """
-    if len(checksum) not in ALGORITHMS:
+    if checksum and len(checksum) not in ALGORITHMS:
         raise ValueError(f"expected a SHA256 or an MD5 in hexadecimal digits, got {checksum!r}")
-    algorithm = ALGORITHMS[len(checksum)]
-    kind = algorithm.upper()
+    algorithm = ALGORITHMS.get(len(checksum), "")
+    kind = algorithm.upper() or "checksum"
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     with _alone(target, part):
         if target.is_file():
-            if file_digest(target, algorithm) == checksum:
+            if not checksum or file_digest(target, algorithm) == checksum:
                 return target
             print(f"{target} has another {kind} than published; fetching it again.")
         try:
@@ -68,10 +69,10 @@ def download(url: str, target: Path, checksum: str) -> Path:
                 f"Cannot download {target.name} ({error}).\n"
                 f"  Fetch by hand: {url}\n"
                 f"  and place at:  {target}\n"
-                f"  its {kind} is: {checksum}\n"
+                f"  its {kind} is: {checksum or 'not published'}\n"
                 "What has arrived so far is kept; the same command continues it."
             ) from error
-        found = file_digest(part, algorithm)
+        found = file_digest(part, algorithm) if checksum else ""
         if found != checksum:
             part.unlink()
             raise ValueError(

@@ -16,12 +16,14 @@ from dassl.evaluation import EVALUATOR_REGISTRY, EvaluatorBase
 from torch import Tensor
 from yacs.config import CfgNode
 
-from common.config.config_rules import Choice, Number, check_values, declare_rules
+from common.config.config_rules import Choice, Each, Number, check_values, declare_rules
 from common.groups import GROUPS
 from evaluation.fitted.fitted_files import Fitted
 from evaluation.metrics.average_precision import average_precision
 from evaluation.metrics.output_link import LINKED, Link
 from evaluation.metrics.threshold_metrics import decide, log_odds, threshold_metrics
+from evaluation.metrics.top_k import top_k_metrics
+from evaluation.metrics.unseen_classes import unseen_metrics
 from evaluation.results.saved_scores import rank_scores
 
 __all__ = ["SCORES", "MultiLabelLongTail", "extend_cfg"]
@@ -43,6 +45,8 @@ def extend_cfg(cfg: CfgNode) -> None:
     # else of the sigmoid. Used by CP, CR, CF1, OP, OR and OF1 alone. CLIP's logits are all
     # positive (about 25), so an uncalibrated sigmoid predicts every class.
     cfg.TEST.THRESHOLD = 0.5
+    # For each k, CP to OF1 of the k highest classes of each image: OF1_top3 is the F1 "at 3".
+    cfg.TEST.TOP_K = ()
     # Logits and targets that a run keeps, in OUTPUT_DIR: test (scores.npz, of the evaluated images,
     # as they were ranked) | all (also scores_train.npz, of the training images, which are encoded
     # for it; and scores.npz where another evaluator ranks) | off. True and False are all and off.
@@ -56,6 +60,7 @@ declare_rules(
         "SCORE": Choice(SCORES),
         "LINK_WIDTH": Number(least=0),
         "THRESHOLD": Number(above=0, below=1),
+        "TOP_K": Each(Number(least=1, whole=True)),
         "SAVE_SCORES": Choice(SAVED_SCORES),
     },
 )
@@ -85,9 +90,11 @@ class MultiLabelLongTail(EvaluatorBase):
         self.score = cfg.TEST.SCORE
         self.link = _link(cfg.TEST)
         self.threshold = cfg.TEST.THRESHOLD
+        self.top_k = [int(k) for k in cfg.TEST.TOP_K]
         self._names = None if lab2cname is None else [lab2cname[c] for c in sorted(lab2cname)]
         self._class_counts: list[int] | None = None
         self._groups: list[str] | None = None
+        self._seen: list[bool] | None = None
         self._warned = False
         self.chosen: Fitted | None = None
         self.brief = False
@@ -108,12 +115,18 @@ class MultiLabelLongTail(EvaluatorBase):
         """[N, C], as given, all batches since `reset`."""
         return torch.cat(self._targets)
 
-    def describe_classes(self, class_counts: Sequence[int] | Tensor, groups: Sequence[str]) -> None:
+    def describe_classes(
+        self,
+        class_counts: Sequence[int] | Tensor,
+        groups: Sequence[str],
+        seen: Sequence[bool] | None = None,
+    ) -> None:
         """Tell how often each class occurs in the training set, and its group.
 
         Args:
             class_counts: C training counts.
             groups: C times head, medium or tail.
+            seen: of each class, whether training saw its labels; None: it saw them all.
 
         Raises:
             ValueError: lengths do not match the classes, or a group has another name.
@@ -130,6 +143,7 @@ class MultiLabelLongTail(EvaluatorBase):
         if unknown:
             raise ValueError(f"groups must be {', '.join(GROUPS)}, got {', '.join(unknown)}")
         self._class_counts, self._groups = counts, groups
+        self._seen = None if seen is None or all(seen) else list(map(bool, seen))
 
     def use_thresholds(self, chosen: Fitted) -> None:
         """Also report CP to OF1 at thresholds chosen beforehand, as CP_chosen to OF1_chosen.
@@ -202,16 +216,19 @@ class MultiLabelLongTail(EvaluatorBase):
         for group, rows in self._by_group().items():
             if any(row["positives"] for row in rows):
                 self.metrics[f"mAP_{group}"] = _mean([row["AP"] for row in rows])
+        if self._seen is not None:
+            self.metrics |= unseen_metrics(logits, targets, self._seen, self.score, self.top_k)
         for space, values in precisions.items():
             self.metrics[f"mAP_{space}"] = _mean(values)
         predictions = decide(logits, self.threshold, softmax=is_softmax)
-        for name, value in threshold_metrics(predictions, targets).items():
-            self.metrics[name] = 100 * value
+        self.metrics |= {n: 100 * v for n, v in threshold_metrics(predictions, targets).items()}
+        for k in self.top_k:
+            self.metrics |= top_k_metrics(logits, targets, k)
         if self.chosen is not None:
             least = self.chosen.column("log_odds").to(logits.device)  # [C]
             at_chosen = log_odds(logits, softmax=is_softmax) > least
-            for name, value in threshold_metrics(at_chosen, targets).items():
-                self.metrics[f"{name}_chosen"] = 100 * value
+            chosen = threshold_metrics(at_chosen, targets)
+            self.metrics |= {f"{name}_chosen": 100 * value for name, value in chosen.items()}
         if not self.brief:
             self._print(len(logits))
             self._warn_of_one_answer(predictions)

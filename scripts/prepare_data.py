@@ -1,7 +1,10 @@
-"""Fetch and check VOC-LT or COCO-LT.
+"""Fetch and check VOC-LT, COCO-LT, VOC 2007, COCO 2014, or the labels of NUS-WIDE.
 
     python scripts/prepare_data.py voc-lt --root data            # 2.5 GB to fetch
     python scripts/prepare_data.py coco-lt --root data           # 1.4 GB to fetch
+    python scripts/prepare_data.py voc07 --root data             # 0.9 GB to fetch
+    python scripts/prepare_data.py coco14 --root data            # 20.4 GB to fetch
+    python scripts/prepare_data.py nus-wide --root data          # labels alone
     python scripts/prepare_data.py voc-lt --root data --check    # only look, no network
 
 Run it again at any point: what is there stays, broken transfers go on where they stopped. What
@@ -22,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from datasets.files.list_files import read_labels, read_list
 from scripts.data.check import check
 from scripts.data.fetch import Preparation, instructions
-from scripts.data.sources import SOURCES, Source
+from scripts.data.sources import Source
+from scripts.data.standard_sources import SOURCES
 from scripts.data.voc_annotations import differences, entries_from_annotations
 
 SHOWN_DIFFERENCES = 20
@@ -35,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("dataset", choices=SOURCES)
-    parser.add_argument("--root", required=True, help="folder to hold voc or coco; made if absent")
+    parser.add_argument("--root", required=True, help="folder of all data sets; made if absent")
     parser.add_argument("--check", action="store_true", help="only look; exit 1 if not complete")
     parser.add_argument(
         "--all",
@@ -69,7 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
     if failures:
         print(instructions(failures))
     elif not complete:
-        print("Not complete." + (" Run the same command without --check." if args.check else ""))
+        by_hand = not any(archive.pictures for archive in source.archives)
+        advice = " Run the same command without --check." if args.check else ""
+        print("Not complete." + (f" {source.layout.pictures_from}" if by_hand else advice))
     return int(not complete)
 
 

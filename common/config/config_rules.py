@@ -39,6 +39,7 @@ class Number(Rule):
         below: upper bound, itself refused.
         also: values outside the bounds that have a meaning of their own, such as -1 for "none".
         odd: only odd numbers.
+        whole: only integers.
     """
 
     least: float | None = None
@@ -47,6 +48,7 @@ class Number(Rule):
     below: float | None = None
     also: tuple[float, ...] = ()
     odd: bool = False
+    whole: bool = False
 
     def allows(self, value: object) -> bool:
         """Whether it is such a number."""
@@ -58,6 +60,7 @@ class Number(Rule):
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)
             and (not self.odd or value % 2 == 1)
+            and (not self.whole or value % 1 == 0)
         )
 
     def hint(self, value: object) -> str:
@@ -78,7 +81,8 @@ class Number(Rule):
         else:
             left, right = "[" if self.above is None else "(", "]" if self.below is None else ")"
             text = f"in {left}{low}, {high}{right}"
-        return ", or ".join([text + (" and odd" if self.odd else ""), *map(str, self.also)])
+        text += " and odd" if self.odd else " and whole" if self.whole else ""
+        return ", or ".join([text, *map(str, self.also)])
 
 
 @dataclass(frozen=True)

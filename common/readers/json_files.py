@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 from common.files import read_text
@@ -12,12 +13,17 @@ from common.files import read_text
 MAX_BYTES = 16 << 20
 
 
-def read_json(path: str | os.PathLike[str], most: int = MAX_BYTES) -> Any:  # noqa: ANN401
+def read_json(
+    path: str | os.PathLike[str],
+    most: int = MAX_BYTES,
+    hook: Callable[[dict[str, Any]], object] | None = None,
+) -> Any:  # noqa: ANN401
     """What a JSON file holds.
 
     Args:
         path: a regular file in UTF-8.
         most: bytes that an honest file of its kind may have.
+        hook: what takes the place of each object, which need not be kept until all are read.
 
     Raises:
         ValueError: it is larger, not UTF-8, or no JSON; one line with its name and the line.
@@ -25,7 +31,7 @@ def read_json(path: str | os.PathLike[str], most: int = MAX_BYTES) -> Any:  # no
     """
     text = read_text(path, most)
     try:
-        return json.loads(text)
+        return json.loads(text, object_hook=hook)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{os.fspath(path)}, line {error.lineno}: not valid JSON ({error.msg})."

@@ -24,6 +24,21 @@ def check_label_mask(settings: CfgNode) -> None:
         raise ValueError("DATASET.LABEL_MASK is given but unused: set DATASET.LABEL_PROPORTION.")
 
 
+def check_class_split(settings: CfgNode) -> None:
+    """Refuse partial labels beside a choice of classes: masks are of all classes.
+
+    Args:
+        settings: cfg.DATASET.
+
+    Raises:
+        ValueError: both are set.
+    """
+    if settings.CLASS_SPLIT and settings.LABEL_PROPORTION < 1:
+        raise ValueError(
+            "DATASET.CLASS_SPLIT does not go with partial labels; set DATASET.LABEL_PROPORTION 1."
+        )
+
+
 def overlaps(used: Mapping[str, Sequence[ListEntry]]) -> list[str]:
     """Return a warning for each two splits that have images in common.
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Layout:
     """The files of a data set, relative to `folder`, itself relative to DATASET.ROOT.
 
-    The last three are used where they exist; the others must exist.
+    The lists and the labels must exist; captions, a validation list and class counts are used where
+    they do.
+
+    Attributes:
+        captions_prefix: folder put before the paths in `captions`.
+        difficult: lists by split, in the format of the others, of the classes whose objects in an
+            image are all marked as difficult; such a class is not in the list itself.
+        class_split: file of seen and unseen classes that is made with the lists.
+        substitutes: further paths at which the same picture may lie.
+        pictures_from: a sentence on where pictures come from, for the message on absent ones.
     """
 
     folder: str
@@ -20,6 +30,24 @@ class Layout:
     captions: str | None = None
     val_list: str | None = None
     class_freq: str | None = None
+    captions_prefix: str = ""
+    difficult: Mapping[str, str] = field(default_factory=dict)
+    class_split: str | None = None
+    substitutes: Callable[[str], Sequence[str]] | None = None
+    pictures_from: str = "docs/data.md tells where to get them."
+
+    def picture(self, dataset_dir: str, path: str) -> str:
+        """Where a picture lies: at its own path, or else where a substitute does.
+
+        Args:
+            dataset_dir: where `folder` lies on this machine.
+            path: of a list.
+        """
+        own = os.path.join(dataset_dir, path)
+        if self.substitutes is None or os.path.isfile(own):
+            return own
+        others = (os.path.join(dataset_dir, other) for other in self.substitutes(path))
+        return next(filter(os.path.isfile, others), own)
 
     def check(self, dataset_dir: str, dataset: str) -> None:
         """Check that the files that must exist do.

@@ -14,11 +14,17 @@ from yacs.config import CfgNode
 
 from common.config.config_rules import Choice, Number, check_values, declare_rules
 from common.groups import GROUPS, group_of
-from datasets.base.checks import check_label_mask, overlaps
+from datasets.base.checks import check_class_split, check_label_mask, overlaps
+from datasets.base.class_split import read_class_split
 from datasets.base.layout import Layout
 from datasets.base.listed_image import ListedImage
-from datasets.base.partial_labels import known_labels, shared_known_labels
-from datasets.base.splits import Splits, multi_hot
+from datasets.base.partial_labels import (
+    HCP,
+    hcp_known_labels,
+    known_labels,
+    shared_known_labels,
+)
+from datasets.base.splits import DIFFICULT_RULES, Splits, multi_hot
 from datasets.files.captions import captions_of
 from datasets.files.class_freq import check_class_freq
 from datasets.files.list_files import ListEntry, read_labels
@@ -41,7 +47,14 @@ def extend_cfg(cfg: CfgNode) -> None:
     # Not Dassl's VAL_PERCENT: that is 0.1 by default, and nothing is to be held out unasked.
     cfg.DATASET.VAL_FRACTION = 0.0
     cfg.DATASET.LABEL_PROPORTION = 1.0  # probability that a training label is known, in (0, 1]
-    cfg.DATASET.LABEL_MASK = ""  # npz of the known ones, made if absent; "": drawn from the seed
+    # npz of the known ones, made if absent | hcp (the draw of HCP-MLR-PL) | "": drawn from the seed
+    cfg.DATASET.LABEL_MASK = ""
+    # A class whose objects in an image are all difficult (VOC07): negative | ignore | positive.
+    cfg.DATASET.DIFFICULT = "negative"
+    cfg.DATASET.UNLABELED = "keep"  # images in which no class is present: keep | drop
+    # Some classes alone, of which training may see some alone: coco_48_17 | coco_novel_16 |
+    # nus_wide_925_81 | a file, rows "name seen" or "name unseen" | "": all.
+    cfg.DATASET.CLASS_SPLIT = ""
 
 
 declare_rules(
@@ -51,6 +64,8 @@ declare_rules(
         "CLASSNAMES": Choice(("clean", "raw")),
         "VAL_FRACTION": Number(least=0, below=1),
         "LABEL_PROPORTION": Number(above=0, most=1),
+        "DIFFICULT": Choice(DIFFICULT_RULES),
+        "UNLABELED": Choice(("keep", "drop")),
     },
 )
 
@@ -59,9 +74,9 @@ class LongTailDataset(DatasetBase):
     """A multi-label data set defined by a label file and image lists.
 
     Classes without a training image stay classes. `Datum.label` is a float32 vector [C]: 1 present,
-    0 absent, and in training images -1 unknown. What is trained on is settled in this order: the
-    pictures that are there, less the validation hold-out, of these DATASET.NUM_SHOTS per class, of
-    their labels those that are known.
+    0 absent, and -1 unknown, as labels of training images and difficult objects may be. What is
+    trained on is settled in this order: the pictures that are there, less the validation hold-out,
+    of these DATASET.NUM_SHOTS per class, of their labels those that are known.
 
     Attributes:
         class_counts: training images, as used, in which each class is known to be, int64 [C].
@@ -71,6 +86,8 @@ class LongTailDataset(DatasetBase):
         texts: sentences to train on in place of the images; None unless DATASET.TEXT_AS_IMAGE.
         missing: pictures that are listed but absent, by split ("train", "val", "test").
         clean_names: readable wording of class names, set by subclasses: {name in file: name}.
+        seen: of each class, whether training sees its labels; None: it sees them all.
+        synonyms: table of synonyms for its captions, set by subclasses; "": that of its own name.
 
     Args:
         cfg: configuration; DATASET.ROOT and the keys of `extend_cfg` are read.
@@ -82,11 +99,14 @@ class LongTailDataset(DatasetBase):
     """
 
     clean_names: dict[str, str] = {}
+    synonyms = ""
+    seen: list[bool] | None = None
 
     def __init__(self, cfg: CfgNode, layout: Layout) -> None:
         settings = cfg.DATASET
         check_values(settings, "DATASET")
         check_label_mask(settings)
+        check_class_split(settings)
         self.layout, self.pictures_needed = layout, settings.TRAIN_PICTURES
         self.dataset_dir = os.path.join(
             os.path.abspath(os.path.expanduser(settings.ROOT)), layout.folder
@@ -97,10 +117,7 @@ class LongTailDataset(DatasetBase):
         listed, used = splits.listed["train"], splits.used
         self.missing, self._notes = splits.missing, splits.notes
 
-        if settings.CLASSNAMES == "clean":
-            self._names = [self.clean_names.get(n, n).replace("_", " ") for n in raw_names]
-        else:
-            self._names = raw_names
+        self._names = [self._name(raw_names[i], settings.CLASSNAMES) for i in self._kept]
         targets = splits.targets()
         targets["train"][~self._known_labels(cfg, listed, used["train"])] = -1.0
         self.class_counts = (targets["train"] > 0).sum(axis=0, dtype=np.int64)  # [C]
@@ -113,7 +130,7 @@ class LongTailDataset(DatasetBase):
         self._notes += overlaps(used)
         data = {
             split: [
-                ListedImage(self._path(entry.path), target)
+                ListedImage(splits.picture(entry.path), target)
                 for entry, target in zip(rows, targets[split], strict=True)
             ]
             for split, rows in used.items()
@@ -157,9 +174,15 @@ class LongTailDataset(DatasetBase):
             lines.append(f"{line}images, none for {len(self.captions) - len(images)}")
         if self.texts is not None:
             lines.append("  texts as images: " + "\n    ".join(self.texts.notes))
-        if unseen := int((self.class_counts == 0).sum()):
-            lines.append(f"  warning: {unseen} classes have no training image")
+        if self.seen is not None:
+            lines.append(f"  training sees the labels of {sum(self.seen)} classes alone")
+        if without := int((self.class_counts[self.seen or slice(None)] == 0).sum()):
+            lines.append(f"  warning: {without} classes have no training image")
         return "\n".join(lines)
+
+    def _name(self, raw: str, wording: str) -> str:
+        """A class name in the wording that DATASET.CLASSNAMES asks for."""
+        return self.clean_names.get(raw, raw).replace("_", " ") if wording == "clean" else raw
 
     def _path(self, name: str) -> str:
         return os.path.join(self.dataset_dir, name)
@@ -169,10 +192,19 @@ class LongTailDataset(DatasetBase):
         settings, seed = cfg.DATASET, max(cfg.SEED, 0)
         splits = Splits(self.layout, self.dataset_dir, len(raw_names))
         self._check_class_freq(raw_names, splits.listed["train"])
+        splits.count_difficult(type(self).__name__, settings.DIFFICULT)
         skip = settings.MISSING == "skip"
         needed = {"train": settings.TRAIN_PICTURES, "test": settings.TEST_PICTURES}
         unread = [split for split, pictures in needed.items() if not pictures]
         splits.drop_absent(type(self).__name__, skip, unread)
+        if settings.UNLABELED == "drop":
+            splits.drop_unlabelled()
+        self._kept = tuple(range(len(raw_names)))
+        if settings.CLASS_SPLIT:
+            classes = read_class_split(settings.CLASS_SPLIT, self.dataset_dir, raw_names)
+            splits.keep_classes(classes)
+            self._kept = classes.kept
+            self.seen = None if all(classes.seen) else list(classes.seen)
         if settings.VAL_FRACTION > 0:
             splits.hold_out(settings.VAL_FRACTION, seed)
         if settings.NUM_SHOTS > 0:
@@ -196,9 +228,11 @@ class LongTailDataset(DatasetBase):
             return np.ones((len(used), num_classes), dtype=bool)
         paths = [entry.path for entry in used]
         amounts = num_classes, settings.LABEL_PROPORTION, seed
-        if settings.LABEL_MASK:
+        listed_paths = [entry.path for entry in listed]
+        if settings.LABEL_MASK == HCP:
+            known = hcp_known_labels(listed_paths, paths, *amounts[:2])
+        elif settings.LABEL_MASK:
             # A mask file covers the whole list, so that it serves every subset of it.
-            listed_paths = [entry.path for entry in listed]
             known = shared_known_labels(settings.LABEL_MASK, listed_paths, paths, *amounts)
         else:
             known = known_labels(paths, *amounts)
@@ -217,6 +251,7 @@ class LongTailDataset(DatasetBase):
         path = self._path(os.path.expanduser(name))
         if not os.path.isfile(path):
             raise FileNotFoundError(f"DATASET.CAPTIONS: there is no file {path}")
+        prefix = prefix or ("" if chosen else self.layout.captions_prefix)
         captions = captions_of([entry.path for entry in listed], path, prefix)
         return [captions[entry.path] for entry in used]
 
@@ -225,10 +260,18 @@ class LongTailDataset(DatasetBase):
 
         Args:
             settings: the DATASET node of a config.
+
+        Raises:
+            ValueError: there are classes that training must not see.
         """
+        if self.seen is not None:
+            raise ValueError(
+                "Training on texts would tell of the unseen classes, which sentences name. Choose "
+                "a DATASET.CLASS_SPLIT without any, or train on images alone."
+            )
         targets = np.array([item.label for item in self.train_x])  # [N, C]
         held_out = [item.impath for split in (self.val, self.test) for item in split or ()]
-        dataset, folder = type(self).__name__, self.dataset_dir
+        dataset, folder = self.synonyms or type(self).__name__, self.dataset_dir
         return build_corpus(
             settings, folder, dataset, self._names, self.captions, targets, held_out
         )

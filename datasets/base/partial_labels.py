@@ -4,7 +4,9 @@ The protocol of partial-label work (e.g. DualCoOp, Sun et al., NeurIPS 2022): ev
 with one probability, independently, sampled once and kept for all runs. Two ways to keep it:
 without a file, the mask is a function of the seed and the image's path, so the same seed always
 gives the same mask and the labels known at a smaller proportion are among those known at a larger
-one; with a file, runs of different seeds, or other programs, share one mask.
+one; with a file, runs of different seeds, or other programs, share one mask. A third way is the one
+draw that HCP-MLR-PL's code makes (Chen et al., "Structured Semantic Transfer for Multi-Label
+Recognition with Partial Labels", AAAI 2022, and later work), which TaI-DPT's mask files hold too.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from common.choices import hint
 from common.readers.npz_files import read_npz, write_npz
 from datasets.base.subsets import path_draws
 
+HCP = "hcp"
 _KEYS = {"paths", "known", "proportion"}
 
 
@@ -35,6 +39,28 @@ def known_labels(
         bool [N, C].
     """
     return path_draws(paths, num_classes, seed, "labels") < proportion
+
+
+def hcp_known_labels(
+    listed: Sequence[str], paths: Sequence[str], num_classes: int, proportion: float
+) -> np.ndarray:
+    """Draw which labels are known as HCP-MLR-PL does: numpy's legacy generator, seeded 0.
+
+    One number for each entry of the whole list's matrix, in its order, whatever is used of it. So
+    the labels known at a smaller proportion are among those known at a larger one.
+
+    Args:
+        listed: paths of the whole list, in the official order, unlabelled images among them.
+        paths: N of them, those asked for.
+        num_classes: C.
+        proportion: in [0, 1].
+
+    Returns:
+        bool [N, C].
+    """
+    draws = np.random.RandomState(0).random_sample((len(listed), num_classes))
+    rows = {path: row for row, path in enumerate(listed)}
+    return draws[[rows[path] for path in paths]] < proportion
 
 
 def shared_known_labels(
@@ -68,7 +94,10 @@ def shared_known_labels(
     """
     file = Path(file).expanduser()
     if file.suffix != ".npz":
-        raise ValueError(f"DATASET.LABEL_MASK must end in .npz, got {str(file)!r}.")
+        raise ValueError(
+            f"DATASET.LABEL_MASK must end in .npz or be {HCP}, got {str(file)!r}."
+            f"{hint(file, [HCP])}"
+        )
     if not file.exists():
         known = known_labels(listed, num_classes, proportion, seed)
         arrays = {"paths": np.array(listed), "known": known, "proportion": proportion}

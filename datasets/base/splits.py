@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 
+from datasets.base.class_split import ClassSplit
 from datasets.base.layout import Layout
 from datasets.base.subsets import few_shot, hold_out
 from datasets.files.list_files import ListEntry, read_list
 
+DIFFICULT_RULES = ("negative", "ignore", "positive")
 _SHOWN_PATHS = 3
 
 Images = dict[str, list[ListEntry]]  # by split
@@ -30,6 +32,8 @@ class Splits:
         listed: all images of the lists.
         used: those that are used, in the order of their list.
         missing: number of images without a picture that were left out, by split.
+        ignored: classes that are neither present nor absent in an image, by its path.
+        hidden: classes whose labels nothing but the test sees.
         notes: what was done, for people.
 
     Raises:
@@ -46,15 +50,93 @@ class Splits:
         }
         self.used = dict(self.listed)
         self.missing = dict.fromkeys(self.listed, 0)
+        self.ignored: dict[str, tuple[int, ...]] = {}
+        self.hidden: list[int] = []
         self.notes: list[str] = []
 
     def path(self, name: str) -> str:
         """Where a file of the data set lies."""
         return os.path.join(self.folder, name)
 
+    def picture(self, path: str) -> str:
+        """Where a picture of a list lies."""
+        return self.layout.picture(self.folder, path)
+
     def targets(self) -> dict[str, np.ndarray]:
-        """Targets of the used images by split, float32 [N, C]: 1 present, 0 absent."""
-        return {split: multi_hot(rows, self.num_classes) for split, rows in self.used.items()}
+        """Targets of the used images by split, float32 [N, C]: 1 present, 0 absent, -1 ignored."""
+        targets = {split: multi_hot(rows, self.num_classes) for split, rows in self.used.items()}
+        for split, rows in self.used.items() if self.ignored else ():
+            for target, entry in zip(targets[split], rows, strict=True):
+                target[list(self.ignored.get(entry.path, ()))] = -1.0
+        for split, rows in targets.items():
+            if split != "test":
+                rows[:, self.hidden] = -1.0
+        return targets
+
+    def count_difficult(self, dataset: str, rule: str) -> None:
+        """Count classes of which an image shows difficult objects alone; so far they are absent.
+
+        Args:
+            dataset: name of the data set, for the message.
+            rule: DATASET.DIFFICULT, one of `DIFFICULT_RULES`.
+
+        Raises:
+            ValueError: the data set marks no object as difficult.
+            DataFileError: a list of them breaks its format.
+            OSError: it cannot be read.
+        """
+        if rule == "negative":
+            return
+        if not self.layout.difficult:
+            raise ValueError(
+                f"DATASET.DIFFICULT is {rule}, but {dataset} marks no object as difficult. Leave "
+                "the key at negative."
+            )
+        number = 0
+        for split, name in self.layout.difficult.items():
+            rows = read_list(self.path(name), self.num_classes)
+            labels = {entry.path: entry.labels for entry in rows}
+            number += sum(map(len, labels.values()))
+            if rule == "ignore":
+                self.ignored.update(labels)
+            else:
+                self.listed[split] = self.used[split] = [
+                    entry._replace(labels=(*entry.labels, *labels.get(entry.path, ())))
+                    for entry in self.listed[split]
+                ]
+        meaning = "are ignored" if rule == "ignore" else "count as present"
+        self.notes.append(f"{number} labels of difficult objects alone {meaning} (DIFFICULT)")
+
+    def keep_classes(self, classes: ClassSplit) -> None:
+        """Keep some of the classes, and the images that show one whose labels their split sees.
+
+        Ids are those among the classes kept from then on.
+
+        Args:
+            classes: the classes, and which of them training sees.
+        """
+        columns = {old: new for new, old in enumerate(classes.kept)}
+        self.hidden = [i for i, seen in enumerate(classes.seen) if not seen]
+        self.num_classes = len(classes.kept)
+
+        def renamed(labels: Iterable[int], without: Collection[int] = ()) -> tuple[int, ...]:
+            new = (columns[old] for old in labels if old in columns)
+            return tuple(label for label in new if label not in without)
+
+        self.ignored = {path: renamed(labels) for path, labels in self.ignored.items()}
+        for split, rows in self.used.items():
+            without = () if split == "test" else frozenset(self.hidden)
+            named = (entry._replace(labels=renamed(entry.labels, without)) for entry in rows)
+            self.used[split] = [entry for entry in named if entry.labels]
+            if dropped := len(rows) - len(self.used[split]):
+                self.notes.append(f"{dropped} {split} images without these classes left out")
+
+    def drop_unlabelled(self) -> None:
+        """Leave out the images in which no class is present."""
+        for split, rows in self.used.items():
+            self.used[split] = [entry for entry in rows if entry.labels]
+            if dropped := len(rows) - len(self.used[split]):
+                self.notes.append(f"{dropped} {split} images without labels left out (UNLABELED)")
 
     def drop_absent(self, dataset: str, skip: bool, unread: Collection[str] = ()) -> None:
         """Leave out the images whose pictures are absent.
@@ -72,7 +154,7 @@ class Splits:
         """
         absent, counts = [], []
         for split, rows in self.used.items():
-            there = [entry for entry in rows if os.path.isfile(self.path(entry.path))]
+            there = [entry for entry in rows if os.path.isfile(self.picture(entry.path))]
             if split in unread and not (skip and there):
                 there = list(rows)
             kept = set(there)
@@ -88,7 +170,7 @@ class Splits:
                 advice = "To use those that are there only, set DATASET.MISSING skip."
             raise FileNotFoundError(
                 f"{dataset}: {', '.join(counts)} are absent, beginning with\n{shown}\n"
-                f"docs/data.md tells where to get them. {advice}"
+                f"{self.layout.pictures_from} {advice}"
             )
 
     def hold_out(self, fraction: float, seed: int) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from common.files import MAX_BYTES
 from common.readers.json_files import read_json
-from datasets.files.list_files import MAX_PROBLEMS, DataFileError, Problem, iter_rows, split_path
+from datasets.files.json_records import records
+from datasets.files.list_files import DataFileError, Problem, iter_rows, split_path
 
 
 def read_captions(path: str | Path, prefix: str = "") -> dict[str, list[str]]:
@@ -89,12 +89,13 @@ def _read_json(path: str | Path, problems: list[Problem]) -> list[tuple[str, str
         problems.append(Problem(0, "", str(error)))
         return []
     names: dict[int | str, str] = {}
-    for place, image in _records(content, "images", ("id", "file_name"), problems):
+    for place, image in records(content, "images", {"id": int | str, "file_name": str}, problems):
         if image["id"] in names:
             problems.append(Problem(0, place, f"id {image['id']!r} is repeated"))
         names[image["id"]] = image["file_name"]
     pairs = []
-    for place, note in _records(content, "annotations", ("image_id", "caption"), problems):
+    keys = {"image_id": int | str, "caption": str}
+    for place, note in records(content, "annotations", keys, problems):
         caption = " ".join(note["caption"].split())  # some official captions hold line breaks
         if note["image_id"] not in names:
             problems.append(Problem(0, place, f"no image has the id {note['image_id']!r}"))
@@ -103,33 +104,3 @@ def _read_json(path: str | Path, problems: list[Problem]) -> list[tuple[str, str
         else:
             pairs.append((names[note["image_id"]], caption))
     return pairs
-
-
-def _records(
-    content: object, section: str, keys: tuple[str, str], problems: list[Problem]
-) -> list[tuple[str, dict[str, Any]]]:
-    """Return the well-formed records of a section, each with its place; report the others.
-
-    Args:
-        content: the decoded json.
-        section: name of a list of objects.
-        keys: the key of an id (integer or text) and the key of a text.
-        problems: what is malformed is added here.
-    """
-    records = content.get(section) if isinstance(content, dict) else None
-    if not isinstance(records, list):
-        problems.append(Problem(0, "", f"expected an object with a list {section!r}"))
-        return []
-    kept = []
-    for index, record in enumerate(records):
-        if len(problems) >= MAX_PROBLEMS:
-            break
-        place = f"{section}[{index}]"
-        is_object = isinstance(record, dict)
-        identity, text = (record.get(key) for key in keys) if is_object else (None, None)
-        if type(identity) in (int, str) and isinstance(text, str):
-            kept.append((place, record))
-        else:
-            rule = f"expected {keys[0]!r} (integer or text) and {keys[1]!r} (text)"
-            problems.append(Problem(0, place, rule))
-    return kept

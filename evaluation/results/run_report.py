@@ -43,7 +43,8 @@ class RunReport:
         self.origin = provenance(dataset, cfg.USE_CUDA)  # now: the code may change as it runs
         self.metrics: Mapping[str, float] = {}
         if isinstance(evaluator, MultiLabelLongTail) and hasattr(dataset, "groups"):
-            evaluator.describe_classes(dataset.class_counts, dataset.groups)
+            seen = getattr(dataset, "seen", None)
+            evaluator.describe_classes(dataset.class_counts, dataset.groups, seen)
         evaluate = evaluator.evaluate
 
         def remembered() -> Mapping[str, float]:

@@ -11,10 +11,13 @@ from typing import NamedTuple
 from common.files import read_whole
 from common.groups import GROUPS, group_of
 from common.readers.picture_files import open_picture
+from datasets.base.layout import Layout
 from datasets.files.captions import read_captions
 from datasets.files.class_freq import read_class_freq
 from datasets.files.list_files import DataFileError, ListEntry, read_labels, read_list
-from scripts.data.sources import Published, Source
+from datasets.official.made_lists import lists_of
+from datasets.official.voc import labels_digest
+from scripts.data.sources import Facts, Published, Source
 
 OK, ABSENT, INCOMPLETE, WRONG, OPTIONAL = "ok", "absent", "incomplete", "wrong", "optional"
 
@@ -48,27 +51,28 @@ def check(source: Source, folder: Path) -> list[Row]:
     for split, name in (("train", layout.train_list), ("test", layout.test_list)):
         if split in lists:
             details[name] = _count_detail(lists[split])
-    rows = [
+    made = () if source.read is None else lists_of(layout).values()
+    rows = [_made_row(folder / name, details.get(name, "")) for name in made]
+    rows += [
         _file_row(folder / name, published, name == layout.class_freq, details.get(name, ""))
         for name, published in source.files.items()
     ]
     if "train" in lists:
         counts = Counter(label for entry in lists["train"] for label in entry.labels)
         rows += _count_rows(source, folder, names, counts)
-        rows += _caption_rows(folder / layout.captions, lists["train"])
-    expected = {
-        "train": (facts.train, facts.train_labels),
-        "test": (facts.test, facts.test_labels),
-    }
-    for split, (images, labels) in expected.items():
+        if layout.captions:
+            rows += _caption_rows(folder, layout, lists["train"])
+    for split in ("train", "test"):
         if split not in lists:
             rows.append(Row(f"{split} pictures", ABSENT, "cannot be counted without the list"))
             continue
         entries = lists[split]
-        if (len(entries), sum(len(entry.labels) for entry in entries)) != (images, labels):
-            published = f"published were {images:,} images, {labels:,} labels"
-            rows.append(Row(f"{split} list", WRONG, published))
-        rows.append(_picture_row(f"{split} pictures", folder, [entry.path for entry in entries]))
+        rows += _list_rows(facts, split, entries)
+        paths = [layout.picture(str(folder), entry.path) for entry in entries]
+        rows.append(_picture_row(f"{split} pictures", folder, paths))
+    if facts.digest and "test" in lists:
+        same = labels_digest(lists["test"]) == facts.digest
+        rows.append(Row("test labels", OK if same else WRONG, "SHA256 of those in TaI-DPT's files"))
     return rows
 
 
@@ -113,6 +117,25 @@ def _file_row(path: Path, published: Published, optional: bool, detail: str) -> 
     return Row(path.name, WRONG, f"{detail}; {note}" if detail else note)
 
 
+def _made_row(path: Path, detail: str) -> Row:
+    return Row(path.name, OK if path.is_file() else ABSENT, detail)
+
+
+def _list_rows(facts: Facts, split: str, entries: list[ListEntry]) -> Iterator[Row]:
+    """A row for a list whose counts, as far as they are known, are others."""
+    published = {
+        "images": getattr(facts, split),
+        "labels": getattr(facts, f"{split}_labels"),
+        "images with labels": facts.labelled.get(split),
+    }
+    labels = [len(entry.labels) for entry in entries]
+    found = dict(zip(published, (len(labels), sum(labels), sum(map(bool, labels))), strict=True))
+    known = {what: number for what, number in published.items() if number is not None}
+    if any(found[what] != number for what, number in known.items()):
+        told = ", ".join(f"{number:,} {what}" for what, number in known.items())
+        yield Row(f"{split} list", WRONG, f"published were {told}")
+
+
 def _count_detail(entries: list[ListEntry]) -> str:
     bare = sum(not entry.labels for entry in entries)
     labels = sum(len(entry.labels) for entry in entries)
@@ -127,8 +150,10 @@ def _count_rows(
     groups = Counter(group_of(count) for count in per_class)
     detail = ", ".join(f"{groups[group]} {group}" for group in GROUPS)
     detail += f"; {min(per_class):,} to {max(per_class):,} training images a class"
-    yield Row("groups", OK if dict(groups) == source.facts.groups else WRONG, detail)
-    path = folder / source.layout.class_freq
+    published_groups = source.facts.groups
+    as_published = published_groups is None or dict(groups) == published_groups
+    yield Row("groups", OK if as_published else WRONG, detail)
+    path = folder / (source.layout.class_freq or "")
     if not path.is_file():
         return
     try:
@@ -145,9 +170,9 @@ def _count_rows(
         yield Row("class counts", OK, f"all {len(names)} as in class_freq.pkl")
 
 
-def _caption_rows(path: Path, entries: list[ListEntry]) -> Iterator[Row]:
+def _caption_rows(folder: Path, layout: Layout, entries: list[ListEntry]) -> Iterator[Row]:
     try:
-        captions = read_captions(path)
+        captions = read_captions(folder / layout.captions, layout.captions_prefix)
     except OSError:
         return  # the file has its own row
     except DataFileError as error:

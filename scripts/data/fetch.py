@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from common.readers.picture_files import open_picture
 from common.download import ALGORITHMS, download, fetch
+from datasets.files.list_files import ListEntry
+from datasets.official.made_lists import ensure_lists
 from scripts.data.check import is_picture, read_lists
 from scripts.data.sources import Archive, Published, Source
 from scripts.data.unpack_archive import unpack
@@ -62,17 +64,45 @@ class Preparation:
             place = self.folder / name
             if not place.exists() and self._fetch(file, self.downloads / name, place):
                 os.replace(self.downloads / name, place)
+        self._make_lists()
         _, lists = read_lists(self.source, self.folder)
-        listed = {entry.path for entries in lists.values() for entry in entries}
-        absent = {path for path in listed if not is_picture(self.folder / path)}
+        absent = {split: self._absent(entries) for split, entries in lists.items()}
         for archive in self.source.archives:
-            pictures = {path for path in absent if path.startswith(f"{archive.pictures}/")}
+            pictures = {
+                path
+                for split, paths in absent.items()
+                for path in paths
+                if archive.split in ("", split) and path.startswith(f"{archive.pictures}/")
+            }
             target = self.downloads / archive.file.name
             if archive.pictures and len(lists) < 2:
                 self._fail(archive.file, target, "the lists that name its pictures come first")
             elif self._is_needed(archive, pictures):
                 self._supply(archive, target, pictures)
         return self.failures
+
+    def _make_lists(self) -> None:
+        """Make the lists that are made of official files, which are fetched if they are absent."""
+        source = self.source
+        if source.read is None:
+            return
+        try:
+            ensure_lists(self.folder, source.layout, source.read, "")
+            return
+        except FileNotFoundError:
+            pass
+        for archive in (archive for archive in source.archives if archive.keeps):
+            target = self.downloads / archive.file.name
+            if self._fetch(archive.file, target, target):
+                unpack(target, self.folder, lambda name, a=archive: self._is_wanted(a, set(), name))
+        if not self.failures:
+            advice = "The archives do not hold it where it was expected; place it there by hand."
+            ensure_lists(self.folder, source.layout, source.read, advice)
+
+    def _absent(self, entries: list[ListEntry]) -> set[str]:
+        """Images of a list without a picture."""
+        place = self.source.layout.picture
+        return {e.path for e in entries if not is_picture(Path(place(str(self.folder), e.path)))}
 
     def _is_needed(self, archive: Archive, pictures: set[str]) -> bool:
         if self.everything:
@@ -167,7 +197,8 @@ class Preparation:
             self._silent_hosts.add(host)
 
     def _fail(self, file: Published, place: Path, reason: str, hint: str = "") -> None:
-        self.failures.append(Failure(file, place, reason, hint))
+        if (file, place) not in [(failure.file, failure.place) for failure in self.failures]:
+            self.failures.append(Failure(file, place, reason, hint))
 
 
 def instructions(failures: list[Failure]) -> str:
@@ -184,10 +215,13 @@ def instructions(failures: list[Failure]) -> str:
 def places(failures: Iterable[Failure]) -> Iterator[str]:
     """Lines on each file: where it is published, where to place it, and why it is wanted."""
     for file, place, reason, hint in failures:
-        kind = ALGORITHMS[len(file.checksum)].upper()
+        facts = "not published, nor a checksum"
+        if file.checksum:
+            kind = ALGORITHMS[len(file.checksum)].upper()
+            facts = f"{readable_size(file.size)}, {kind} {file.checksum}"
         yield f"  {file.url}"
         yield f"    to     {place}"
-        yield f"    size   {readable_size(file.size)}, {kind} {file.checksum}"
+        yield f"    size   {facts}"
         yield from [f"    {hint}"] if hint else []
         yield f"    reason {reason}"
 

@@ -8,10 +8,11 @@ Both are pinned to a commit. Pictures: the official archives of PASCAL VOC and C
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from datasets.base.layout import Layout
+from datasets.official.made_lists import Reader
 
 LMPT_FILES = (
     "https://raw.githubusercontent.com/richard-peng-xia/LMPT/"
@@ -27,11 +28,11 @@ VOC_SIZES = {"2012": 1999639040, "2007-test": 451020800, "2007": 460032000}  # b
 
 @dataclass(frozen=True)
 class Published:
-    """A published file: its URL, size in bytes and checksum (SHA256 or MD5)."""
+    """A published file: its URL, and its size in bytes and checksum (SHA256 or MD5) if published."""
 
     url: str
-    size: int
-    checksum: str
+    size: int = 0
+    checksum: str = ""
 
     @property
     def name(self) -> str:
@@ -46,6 +47,7 @@ class Archive:
     Attributes:
         file: where it is published.
         pictures: folder of its pictures; those that the lists name are unpacked. "": none.
+        split: the list whose pictures these are; "": both.
         keeps: other members to unpack, files or folders.
         singles: URL of the folder with the same pictures one by one; "": there is none.
     """
@@ -54,39 +56,55 @@ class Archive:
     pictures: str = ""
     keeps: tuple[str, ...] = ()
     singles: str = ""
+    split: str = ""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Counts that the published files have: images and labels of each split, classes by group."""
+    """Counts that the published files have; None where they are not known.
+
+    Attributes:
+        train: images of the training list, as `test` of the test list.
+        test: see `train`.
+        train_labels: their labels, as `test_labels`.
+        test_labels: see `train_labels`.
+        groups: classes by group.
+        labelled: by split, the images that have a label.
+        digest: `labels_digest` of the test list.
+    """
 
     train: int
     test: int
-    train_labels: int
-    test_labels: int
-    groups: dict[str, int]
+    train_labels: int | None = None
+    test_labels: int | None = None
+    groups: dict[str, int] | None = None
+    labelled: Mapping[str, int] = field(default_factory=dict)
+    digest: str = ""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: its layout, its small files by their name in the layout, archives and counts."""
+    """A data set.
+
+    Attributes:
+        title: its name in the literature.
+        layout: its files.
+        files: published small ones, by their name in the layout.
+        archives: the others.
+        facts: what they hold.
+        read: reads what archives hold, where lists are made of it.
+    """
 
     title: str
     layout: Layout
     files: dict[str, Published]
     archives: tuple[Archive, ...]
     facts: Facts
+    read: Reader | None = None
 
 
 def voc_lt() -> Source:
     """VOC-LT: pictures of VOC 2012 for training and VOC 2007 for test."""
-    from torchvision.datasets.voc import DATASET_YEAR_DICT
-
-    def archive(year: str, pictures: str = "", keeps: tuple[str, ...] = ()) -> Archive:
-        published = DATASET_YEAR_DICT[year]
-        file = Published(published["url"], VOC_SIZES[year], published["md5"])
-        return Archive(file, pictures, keeps)
-
     test_keeps = ("VOCdevkit/VOC2007/Annotations", "VOCdevkit/VOC2007/ImageSets/Main/test.txt")
     return Source(
         title="VOC-LT",
@@ -118,9 +136,9 @@ def voc_lt() -> Source:
             },
         ),
         archives=(
-            archive("2012", "VOCdevkit/VOC2012/JPEGImages"),
-            archive("2007-test", "VOCdevkit/VOC2007/JPEGImages", test_keeps),
-            archive("2007"),  # VOC 2007's own training images: in no list of VOC-LT
+            Archive(voc_archive("2012"), "VOCdevkit/VOC2012/JPEGImages"),
+            Archive(voc_archive("2007-test"), "VOCdevkit/VOC2007/JPEGImages", test_keeps),
+            Archive(voc_archive("2007")),  # VOC 2007's own training images: in no list of VOC-LT
         ),
         facts=Facts(1142, 4952, 2346, 7632, {"head": 6, "medium": 6, "tail": 8}),
     )
@@ -177,7 +195,12 @@ def coco_lt() -> Source:
     )
 
 
-SOURCES: dict[str, Callable[[], Source]] = {"voc-lt": voc_lt, "coco-lt": coco_lt}
+def voc_archive(year: str) -> Published:
+    """An archive of VOC, by its name in torchvision: "2012", "2007" (train and val), "2007-test"."""
+    from torchvision.datasets.voc import DATASET_YEAR_DICT
+
+    published = DATASET_YEAR_DICT[year]
+    return Published(published["url"], VOC_SIZES[year], published["md5"])
 
 
 def _layout(folder: str) -> Layout:

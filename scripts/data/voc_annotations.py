@@ -6,16 +6,14 @@ protocol leaves difficult objects out.)
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from pathlib import Path
 
-from common.files import read_text, read_whole
-from datasets.files.list_files import DataFileError, ListEntry, Problem
+from common.files import read_text
+from datasets.files.list_files import ListEntry
+from datasets.official.voc import YEAR_FOLDER, read_objects
 
-_MAX_BYTES = 1 << 20  # of an annotation, or of the 4,952 test images' names
-
-YEAR_FOLDER = "VOCdevkit/VOC2007"
+_MAX_BYTES = 1 << 20  # of the 4,952 test images' names
 
 
 def entries_from_annotations(folder: Path, names: list[str]) -> list[ListEntry]:
@@ -44,10 +42,12 @@ def entries_from_annotations(folder: Path, names: list[str]) -> list[ListEntry]:
             f"{base / 'Annotations'} holds no annotation files; they are in "
             "VOCtest_06-Nov-2007.tar, which this script fetches and unpacks."
         )
-    return [
-        ListEntry(f"{YEAR_FOLDER}/JPEGImages/{i}.jpg", _labels(base, i, names), line)
-        for line, i in enumerate(ids, start=1)
-    ]
+    entries = []
+    for line, image in enumerate(ids, start=1):
+        objects = read_objects(base / "Annotations" / f"{image}.xml", names)
+        labels = dict.fromkeys(names.index(item.name) for item in objects)  # keeps the order
+        entries.append(ListEntry(f"{YEAR_FOLDER}/JPEGImages/{image}.jpg", tuple(labels), line))
+    return entries
 
 
 def differences(
@@ -65,19 +65,3 @@ def differences(
             ]
             lines.append(f"{path}: published {shown[0]}; annotated {shown[1]}")
     return lines
-
-
-def _labels(base: Path, image_id: str, names: list[str]) -> tuple[int, ...]:
-    path = base / "Annotations" / f"{image_id}.xml"
-    try:
-        root = ElementTree.fromstring(read_whole(path, _MAX_BYTES))
-    except ElementTree.ParseError as error:
-        problem = Problem(error.position[0], "", f"not XML: {error}")
-        raise DataFileError(path, [problem]) from error
-    found: dict[str, None] = {}  # a set that keeps the order
-    for item in root.findall("object"):  # parts of a person lie deeper and do not count
-        found[(item.findtext("name") or "").strip()] = None
-    unknown = [name for name in found if name not in names]
-    if unknown:
-        raise DataFileError(path, [Problem(0, name, "is not a class") for name in unknown])
-    return tuple(names.index(name) for name in found)

@@ -26,7 +26,8 @@ from configuration import build_cfg
 from modeling.clip.loader import published_weights, weight_path
 from scripts.data.check import ABSENT, check, is_picture, read_lists
 from scripts.data.fetch import DOWNLOADS, Failure, places, readable_size
-from scripts.data.sources import SOURCES, Source, coco_lt
+from scripts.data.sources import Source, coco_lt
+from scripts.data.standard_sources import SOURCES
 from scripts.lib.run_hours import ASSUMPTIONS, Cached, cache_bytes, work_of
 
 _PREPARED = {"VOCLT": "voc-lt", "COCOLT": "coco-lt"}  # DATASET.NAME to prepare_data.py's name

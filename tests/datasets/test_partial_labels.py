@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from datasets.base.partial_labels import known_labels, shared_known_labels
+from datasets.base.partial_labels import hcp_known_labels, known_labels, shared_known_labels
 
 PATHS = [f"pictures/{i}.jpg" for i in range(500)]
 
@@ -28,6 +30,24 @@ class TestKnownLabels:
     def test_what_is_known_at_less_is_known_at_more(self):
         less, more = (known_labels(PATHS, 20, p, 1) for p in (0.3, 0.6))
         assert (more | ~less).all() and more.sum() > less.sum()
+
+
+class TestTheDrawOfHcp:
+    """Figures of the masks that TaI-DPT's authors published for VOC 2007's 5,011 x 20 labels."""
+
+    IMAGES = [f"{i:06}.jpg" for i in range(5011)]
+    SHARES = (10.09, 20.16, 30.10, 39.98, 50.05, 60.15, 69.97, 79.96, 89.98)  # known, percent
+
+    def test_shares_that_are_known(self):
+        masks = [hcp_known_labels(self.IMAGES, self.IMAGES, 20, k / 10) for k in range(1, 10)]
+        assert [round(100 * known.mean(), 2) for known in masks] == list(self.SHARES)
+        assert (~masks[0]).all(axis=1).sum() == 533  # images without a known label
+        assert all((more | ~less).all() for less, more in pairwise(masks))
+
+    def test_subsets_keep_their_rows(self):
+        known = hcp_known_labels(self.IMAGES, self.IMAGES, 20, 0.5)
+        some = [self.IMAGES[i] for i in (4000, 7, 8)]
+        assert np.array_equal(hcp_known_labels(self.IMAGES, some, 20, 0.5), known[[4000, 7, 8]])
 
 
 class TestSharedMask:

@@ -8,6 +8,7 @@ import torch
 
 from evaluation.evaluator import MultiLabelLongTail, extend_cfg
 from evaluation.fitted.fitted_files import Fitted, Origin, ScoredModel
+from evaluation.metrics.top_k import top_k_metrics
 from tests.helpers.naive.naive_metrics import naive_average_precision, naive_threshold_metrics
 
 from dassl.config import get_cfg_default  # isort: skip - evaluation makes dassl importable
@@ -296,3 +297,26 @@ def test_chosen_thresholds_add_figures_and_change_none(score, capsys):
     assert found == pytest.approx({key: 100 * value for key, value in expected.items()})
     log = capsys.readouterr().out
     assert "of CP_chosen to OF1_chosen: per class, f1 on val (300 images, epoch 3)" in log
+
+
+def test_highest_classes_on_demand():
+    logits, targets = make_split()
+    metrics = run(make_evaluator(TOP_K=(1, 3)), logits, targets)
+    for k in (1, 3):
+        expected = top_k_metrics(logits, targets, k)
+        assert {name: metrics[name] for name in expected} == expected
+    with pytest.raises(ValueError, match="TEST.TOP_K must be .*whole"):
+        make_evaluator(TOP_K=(2.5,))
+
+
+def test_unseen_classes():
+    logits, targets = make_split()
+    evaluator = make_evaluator(describe=False, TOP_K=(2,))
+    evaluator.describe_classes(COUNTS, GROUPS, [True] * 5)
+    assert "mAP_zsl" not in run(evaluator, logits, targets)
+    evaluator.describe_classes(COUNTS, GROUPS, [True, True, False, True, False])
+    metrics = run(evaluator, logits, targets)
+    aps = [row["AP"] for row in evaluator.per_class]
+    assert metrics["mAP_unseen"] == pytest.approx((aps[2] + aps[4]) / 2)
+    assert metrics["mAP_seen"] == pytest.approx((aps[0] + aps[1] + aps[3]) / 3)
+    assert "OF1_top2_zsl" in metrics and next(iter(metrics)) == "mAP"

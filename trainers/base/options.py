@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dassl.data.datasets import DatasetBase
 from dassl.data.transforms.transforms import AVAI_CHOICES
 from yacs.config import CfgNode
 
@@ -98,6 +99,30 @@ def own_options(cfg: CfgNode, method: str) -> CfgNode:
             f"cfg.TRAINER.{node} = method_node(ITS MODEL) (docs/plugins.md)."
         )
     return cfg.TRAINER[node]
+
+
+def check_unseen(
+    dataset: DatasetBase, model: type[PromptModel], options: CfgNode, class_specific: bool
+) -> None:
+    """Refuse parts of a method that are made for unseen classes and would never learn.
+
+    Args:
+        dataset: of which training may see some classes' labels alone.
+        model: the method's model.
+        options: the method's own node of the config.
+        class_specific: whether what it learns has a part for each class, whatever the options.
+
+    Raises:
+        ValueError: there are such parts.
+    """
+    seen = getattr(dataset, "seen", None)
+    if seen is None or not model.trains or not (class_specific or options.get("CSC", False)):
+        return
+    advice = "choose another method" if class_specific else "set the method's CSC False"
+    raise ValueError(
+        f"DATASET.CLASS_SPLIT has {len(seen) - sum(seen)} classes that training does not see, and "
+        f"this method learns a part for each class, which would stay untrained for these: {advice}."
+    )
 
 
 def check_shared_options(cfg: CfgNode, method: str, tunes_image_encoder: bool) -> None:

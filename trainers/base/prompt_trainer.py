@@ -23,7 +23,7 @@ from trainers.base.epoch_selection import EpochSelection
 from trainers.base.inference import Inference
 from trainers.base.logs.epoch_log import EpochLog
 from trainers.base.logs.run_board import RunBoard
-from trainers.base.options import check_shared_options, own_options
+from trainers.base.options import check_shared_options, check_unseen, own_options
 from trainers.base.plateau import build_schedule
 from trainers.base.saving.checkpoints import BEST, Checkpoints
 from trainers.base.saving.initial_weights import load_initial_weights
@@ -101,6 +101,7 @@ class PromptTrainer(TrainerX):
         self.dm = data.manager
         self.num_classes, self.lab2cname = self.dm.num_classes, self.dm.lab2cname
         self.num_source_domains, self.classnames = self.dm.num_source_domains, data.classnames
+        check_unseen(data.dataset, self.model_class, self.method_cfg, self.class_specific)
         self.epoch_selection.check_splits(bool(data.dataset.val), self.cfg.DATASET.NAME)
 
     def build_model(self) -> None:

@@ -22,10 +22,14 @@ import dassl
 
 from compat.checkpoint_reader import load_checkpoint
 from configuration import default_cfg
+from datasets.base.class_split import read_class_split
 from datasets.base.partial_labels import shared_known_labels
 from datasets.files.captions import read_captions
 from datasets.files.class_freq import read_class_freq
 from datasets.files.list_files import DataFileError, read_labels, read_list
+from datasets.official.coco import read_instances
+from datasets.official.nus_wide import read_nus_wide
+from datasets.official.voc import YEAR_FOLDER
 from datasets.texts.caption_labeler import read_synonyms
 from evaluation.fitted.fitted_files import read_fitted
 from evaluation.results.reports import load_results
@@ -37,7 +41,7 @@ from modeling.clip.weight_files import read_state_dict
 from modeling.encoders.features import Features
 from modeling.prompts.class_prompts import read_descriptions, read_templates
 from scripts.data.unpack_archive import ArchiveError, unpack
-from scripts.data.voc_annotations import YEAR_FOLDER, entries_from_annotations
+from scripts.data.voc_annotations import entries_from_annotations
 
 PATHS = [f"images/{i}.jpg" for i in range(8)]
 CLASSES = ["cat", "dog", "traffic light"]
@@ -100,6 +104,21 @@ def _override(path: Path) -> Any:  # noqa: ANN401
     return override(_CFG.clone(), paired(words, _DEFAULTS), _DEFAULTS, str(path))
 
 
+def _read_concept(path: Path) -> object:
+    """Ground truth of two training images, and of one test image."""
+    folder = path.parents[2]
+    texts = {
+        "Concepts81.txt": "cat",
+        "TrainImagelist.txt": "a\\1.jpg\na\\2.jpg",
+        "TestImagelist.txt": "a\\3.jpg",
+        f"{_LABELS}/Labels_cat_Test.txt": "1",
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    return read_nus_wide(folder)
+
+
+_LABELS = "Groundtruth/TrainTestLabels"
 _CACHE = cache_in(Path()).path.name
 READERS = {
     "yaml": Reader("my.yaml", read_with_bases),
@@ -136,6 +155,11 @@ READERS = {
         lambda p: entries_from_annotations(p.parents[3], CLASSES),
         (DataFileError,),
     ),
+    "instances": Reader("instances.json", lambda p: read_instances(p, "train"), (DataFileError,)),
+    "class split": Reader(
+        "split.txt", lambda p: read_class_split(p.name, str(p.parent), CLASSES), (DataFileError,)
+    ),
+    "concept": Reader(f"{_LABELS}/Labels_cat_Train.txt", _read_concept, (DataFileError,)),
     "cache": Reader(_CACHE, _read_cache),
     "unfinished cache": Reader(
         _CACHE.replace(".safetensors", ".part"), _make_cache, (CannotStoreError,)

@@ -34,6 +34,7 @@ def _entities(levels: int = 30) -> str:
 
 _ZEROS = b"0 " * 500_000
 _NESTED = "[" * 200_000
+_UNKNOWN = "<object><name>catt</name></object>"
 _OUTSIDE = '<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]><annotation>&e;</annotation>'
 
 TEXTS = [  # kind, what is wrong, content or what writes it
@@ -82,6 +83,14 @@ TEXTS = [  # kind, what is wrong, content or what writes it
     ("annotation", "laughs", _entities()),
     ("annotation", "names a file outside", _OUTSIDE),
     ("annotation", "is deep", "<a>" * 300_000),
+    ("annotation", "is a deep annotation", "<annotation>" + "<a>" * 300_000),
+    ("annotation", "ten thousand classes", f"<annotation>{_UNKNOWN * 10_000}</annotation>"),
+    ("instances", "is deep", "[" * 100_000),
+    ("instances", "an id of thousands of digits", '{"images": [{"id": ' + "9" * 10_000 + "}]}"),
+    ("class split", "a million classes", "".join(f"c{n} seen\n" for n in range(1_000_000))),
+    ("class split", "a class of a long name", "x" * 1_000_000 + " seen\n"),
+    ("concept", "a row of a million", "1" * 1_000_000 + "\n0\n"),
+    ("concept", "other digits", "\u0661\n0\n"),
     ("pointer", "is large", "model" * 100_000),
     ("pointer", "names a device", "/dev/zero\n"),
     ("pointer", "names a folder", "..\n"),

@@ -29,6 +29,15 @@ _TEXTS = {
     "labels": "cat 0\ndog 1\ntraffic light 2\n",
     "captions": "a.jpg a cat\nmy photo.png two dogs\n",
     "synonyms": "cat: kitten, tabby\ndog: puppy\n-: hot dog\n",
+    "class split": "# mine\ncat seen\ntraffic light unseen\n",
+    "concept": "1\n0\n",
+    "instances": json.dumps(
+        {
+            "categories": [{"id": 1, "name": "cat"}],
+            "images": [{"id": 1, "file_name": "a.jpg"}],
+            "annotations": [{"image_id": 1, "category_id": 1}],
+        }
+    ),
     "templates": "a photo of a {}.\nthe {}\n",
     "pointer": "model.pth.tar-3\n",
     "annotation": "<annotation><object><name>cat</name><part/></object></annotation>",

@@ -10,7 +10,8 @@ import pytest
 
 from scripts import prepare_data
 from scripts.data.check import check
-from scripts.data.sources import SOURCES, voc_lt
+from scripts.data.sources import voc_lt
+from scripts.data.standard_sources import SOURCES
 from tests.helpers.small_archives import (
     TEST,
     TRAIN,
