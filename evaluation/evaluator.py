@@ -24,6 +24,7 @@ from evaluation.metrics.output_link import LINKED, Link
 from evaluation.metrics.threshold_metrics import decide, log_odds, threshold_metrics
 from evaluation.metrics.top_k import top_k_metrics
 from evaluation.metrics.unseen_classes import unseen_metrics
+from evaluation.printed_result import class_lines, result_lines
 from evaluation.results.saved_scores import rank_scores
 
 __all__ = ["SCORES", "MultiLabelLongTail", "extend_cfg"]
@@ -200,10 +201,8 @@ class MultiLabelLongTail(EvaluatorBase):
         logits, targets = self.logits, self.targets
         positives = (targets == 1).sum(dim=0).tolist()
         if not any(positives):
-            raise ValueError(
-                f"expected at least one positive target, got none in {len(logits)} images; "
-                "check the label list of this split"
-            )
+            images = f"{len(logits)} images; check the label list of this split"
+            raise ValueError(f"expected at least one positive target, got none in {images}")
         precisions = {"logit": _percent(average_precision(logits, targets, self._names))}
         for space in ("softmax", LINKED) if self.link else ("softmax",):
             ranked = rank_scores(logits, space, self.link)
@@ -217,7 +216,9 @@ class MultiLabelLongTail(EvaluatorBase):
             if any(row["positives"] for row in rows):
                 self.metrics[f"mAP_{group}"] = _mean([row["AP"] for row in rows])
         if self._seen is not None:
-            self.metrics |= unseen_metrics(logits, targets, self._seen, self.score, self.top_k)
+            self.metrics |= unseen_metrics(
+                logits, targets, self._seen, self.score, self.top_k, self.link
+            )
         for space, values in precisions.items():
             self.metrics[f"mAP_{space}"] = _mean(values)
         predictions = decide(logits, self.threshold, softmax=is_softmax)
@@ -268,32 +269,12 @@ class MultiLabelLongTail(EvaluatorBase):
         return {group: members for group, members in rows.items() if members}
 
     def _print(self, total: int) -> None:
-        """Print in the format that Dassl's parse_test_res.py reads."""
-        if self.cfg.TEST.PER_CLASS_RESULT:
-            print("=> per-class result")
-            for row in self.per_class:
-                ap = "undefined" if row["AP"] is None else f"{row['AP']:.2f}%"
-                print(
-                    f"* class: {row['name']}\ttrain: {row['train_count']}\t"
-                    f"group: {row['group']}\tpositives: {row['positives']:,}\tAP: {ap}"
-                )
-        print("=> result")
-        print(f"* total: {total:,}")
-        print(f"* score: {self.score}")
-        for name, value in self.metrics.items():
-            print(f"* {name}: {value:.2f}%")
-        print(f"* threshold: {self.threshold:g} ({self.threshold_space})")
+        threshold = f"{self.threshold:g} ({self.threshold_space})"
+        about = {"score": self.score, "threshold": threshold}
         if self.chosen is not None:
-            print(f"* thresholds of CP_chosen to OF1_chosen: {self.chosen.about()}")
-        absent = [row["name"] for row in self.per_class if not row["positives"]]
-        if absent:
-            print(
-                f"* left out of every mAP, no positives among these images: {', '.join(absent)} "
-                f"({len(absent)} of {len(self.per_class)} classes)"
-            )
-        for group, rows in self._by_group().items():
-            if f"mAP_{group}" not in self.metrics:
-                print(f"* mAP_{group} left out: no positives in any of its {len(rows)} classes")
+            about["thresholds of CP_chosen to OF1_chosen"] = self.chosen.about()
+        lines = [*class_lines(self.per_class)] if self.cfg.TEST.PER_CLASS_RESULT else []
+        print("\n".join([*lines, *result_lines(self.metrics, self.per_class, total, about)]))
 
 
 def _link(test: CfgNode) -> Link | None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from evaluation.metrics.average_precision import average_precision
+from evaluation.metrics.output_link import Link
 from evaluation.metrics.top_k import top_k_metrics
 from evaluation.results.saved_scores import rank_scores
 
@@ -24,6 +25,7 @@ def unseen_metrics(
     seen: Sequence[bool],
     space: str,
     top_k: Sequence[int] = (),
+    link: Link | None = None,
 ) -> dict[str, float]:
     """Return mAP_seen and mAP_unseen among all classes, and mAP_zsl of the unseen by themselves.
 
@@ -36,6 +38,7 @@ def unseen_metrics(
         space: that ranks the images, as TEST.SCORE; a softmax is over the classes that compete.
         top_k: numbers of classes for `top_k_metrics` of the unseen, as in OF1_top3_zsl; larger ones
             than there are unseen classes are left out.
+        link: of the space softmax_link.
 
     Returns:
         Percent, by name.
@@ -43,11 +46,11 @@ def unseen_metrics(
     is_seen = torch.tensor(seen, device=logits.device)  # [C]
     shows_unseen = (targets[:, ~is_seen] == 1).any(dim=1)  # [N]
     own, own_targets = logits[shows_unseen][:, ~is_seen], targets[shows_unseen][:, ~is_seen]
-    scores = rank_scores(logits, space)
+    scores = rank_scores(logits, space, link)
     parts = {
         "mAP_seen": (scores[:, is_seen], targets[:, is_seen]),
         "mAP_unseen": (scores[:, ~is_seen], targets[:, ~is_seen]),
-        "mAP_zsl": (rank_scores(own, space), own_targets),
+        "mAP_zsl": (rank_scores(own, space, link), own_targets),
     }
     metrics = {}
     for name, (part, truth) in parts.items():

@@ -108,10 +108,8 @@ class PromptTrainer(TrainerX):
         """Frozen towers, the loaders that encode with them, the model and its optimiser."""
         cfg, data, options = self.cfg, self.data, self.method_cfg
         print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.NAME}, precision: {options.PREC})")
-        clip, self.clip_digest = load_towers(
-            cfg, self.model_class, options, self.device, self.tunes_image_encoder
-        )
-        self.clip = clip
+        towers = (cfg, self.model_class, options, self.device, self.tunes_image_encoder)
+        self.clip, self.clip_digest = clip, _ = load_towers(*towers)
         data.build_loaders(clip, self.tunes_image_encoder)
         self.train_loader_x, self.train_loader_u = data.train_loader, None
         self.val_loader, self.test_loader = data.val_loader, data.test_loader
