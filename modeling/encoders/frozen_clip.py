@@ -12,6 +12,7 @@ from common.threads import step_threads, threads
 from modeling.clip.clip_file import AUTO
 from modeling.clip.loader import load_clip
 from modeling.clip.precision import Precision
+from modeling.clip.tokenizer import Tokenizer
 from modeling.encoders.dense_image_encoder import DenseImageEncoder
 from modeling.encoders.features import Features
 from modeling.encoders.image_encoder import ImageEncoder
@@ -84,6 +85,11 @@ class FrozenClip:
         return isinstance(self.image_encoder, DenseImageEncoder)
 
     @property
+    def tokenizer(self) -> Tokenizer:
+        """Texts to the tokens that `encode_texts` takes."""
+        return self.text_encoder.kind.tokenizer
+
+    @property
     def logit_scale(self) -> float:
         """CLIP's own factor from cosines to logits, about 100."""
         return self.clip_model.logit_scale.exp().item()
@@ -117,7 +123,7 @@ class FrozenClip:
             return self.image_encoder(images)
 
     def encode_texts(self, tokens: Tensor) -> Features:
-        """Features of captions in place of images: token ids [B, 77] on the device."""
+        """Features of captions in place of images: `tokenizer`'s ids [B, L] on the device."""
         features = self.text_encoder.encode_views(tokens)
         return features if self.uses_regions else Features(features.global_features)
 
