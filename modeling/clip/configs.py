@@ -22,6 +22,13 @@ _OPEN_CLIPS_ONLY = {  # key: what `clip.model.CLIP` does; other values leave no 
     "text_cfg": {"pool_type": "argmax", "act_kwargs": None, "no_causal_mask": False},
 }
 
+_SHARED = {"layers", "width", "mlp_ratio", "norm_kwargs"}
+_PLAIN = {  # keys of open_clip's model configs that CLIP's own towers have
+    "model_cfg": {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text"},
+    "vision_cfg": {*_SHARED, "head_width", "image_size", "patch_size"},
+    "text_cfg": {*_SHARED, "context_length", "heads", "vocab_size"},
+}
+
 
 @dataclass(frozen=True)
 class ClipConfig:
@@ -70,7 +77,7 @@ def config_beside(weights: Path, source: Format) -> ClipConfig | None:
     content = read_json(path)
     if source is HUGGING_FACE:
         return _hugging_faces(path, content)
-    return _open_clips(path, content)
+    return open_clip_config(path, content)
 
 
 class _Section:
@@ -143,8 +150,19 @@ def _hugging_face_section(path: Path, content: Mapping[str, Any], tower: str) ->
     return _Section(path, f"{tower}_config", merged) if parts else None
 
 
-def _open_clips(path: Path, content: object) -> ClipConfig | None:
-    """An open_clip_config.json, or one of the library's own model configs."""
+def open_clip_config(path: Path, content: object) -> ClipConfig | None:
+    """An open_clip_config.json, or one of the library's own model configs, of a CLIP.
+
+    Args:
+        path: where it comes from, for messages.
+        content: what is there.
+
+    Returns:
+        The config; None if the content is none.
+
+    Raises:
+        ValueError: values that no CLIP has, or that cannot be followed.
+    """
     model = content.get("model_cfg", content) if isinstance(content, dict) else None
     if not isinstance(model, dict) or not all(
         isinstance(model.get(name), dict) for name in _OPEN_CLIPS_ONLY
@@ -173,6 +191,23 @@ def _open_clips(path: Path, content: object) -> ClipConfig | None:
         raise whole.wrong("quick_gelu", "true or false")
     towers = (Tower(heads, _eps(image)), Tower(text.number("heads", 8), _eps(text)))
     return ClipConfig(path, Architecture("quickgelu" if is_quick else "gelu", *towers), sizes)
+
+
+def is_plain_clip(config: Mapping[str, Any]) -> bool:
+    """Whether a model config of open_clip's is of CLIP's own two towers.
+
+    Args:
+        config: the library's model config; keys that are not known count as something else.
+    """
+    if set(config) - _PLAIN["model_cfg"]:
+        return False
+    for name, plain in _OPEN_CLIPS_ONLY.items():
+        section = config.get(name)
+        if not isinstance(section, dict) or set(section) - _PLAIN[name] - set(plain):
+            return False
+        if any(section.get(key, value) != value for key, value in plain.items()):
+            return False
+    return config["text_cfg"].get("vocab_size", VOCABULARY) == VOCABULARY
 
 
 def _eps(section: _Section) -> float:
