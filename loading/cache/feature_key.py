@@ -118,6 +118,8 @@ def _worded(value: object, name: str) -> Iterator[str]:
             yield from _worded(part, f"{name}.{i}")
     elif isinstance(value, nn.Module):
         yield from _options(value, name)
+    elif isinstance(value, (set, frozenset)):  # whose order is another one in each process
+        yield from _worded(sorted(map(repr, value)), name)
     elif inspect.isroutine(value) or inspect.isclass(value):
         yield f"{name} = {value.__module__}.{value.__qualname__}"
     else:

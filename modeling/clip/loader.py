@@ -100,10 +100,14 @@ def _import() -> types.ModuleType:
 
 
 def available_backbones() -> dict[str, str]:
-    """Names that `load_clip` knows, each with one line about it."""
+    """Names of backbones, each with one line about it."""
     urls = _published()
     known = {name: f"OpenAI's {name}, downloaded once to {_cache_folder()}" for name in urls}
-    return {"tiny": "our small CLIP of the embedded default, drawn shapes only", **known}
+    ours = {"tiny": "our small CLIP of the embedded default, drawn shapes only"}
+    others = {
+        "open_clip:ARCH": "open_clip's SigLIP, EVA-02, MobileCLIP and others (docs/backbones.md)"
+    }
+    return {**ours, **known, **others}
 
 
 def _published() -> dict[str, str]:
@@ -171,7 +175,8 @@ def weight_path(name: str) -> Path:
         return weights_in(path)
     raise ValueError(
         f"MODEL.BACKBONE.NAME is {name!r}, which is neither a file nor one of tiny, "
-        f"{', '.join(urls)}.{hint(name, ['tiny', *urls])}"
+        f"{', '.join(urls)}.{hint(name, ['tiny', *urls])} Other architectures go by "
+        "open_clip:ARCHITECTURE/FILE (docs/backbones.md)."
     )
 
 

@@ -59,9 +59,9 @@ def resolve(name: str) -> OpenClipModel:
     if not weights and len(tags) == 1:
         weights = tags[0]
     if weights not in tags:
-        what = f"{weights!r} is neither a file nor a tag" if weights else "which weights?"
+        what = f"{weights!r} is neither a file nor a tag" if weights else "no weights are named"
         raise ValueError(
-            f"MODEL.BACKBONE.NAME {name}: {what}. Name a weight file, "
+            f"MODEL.BACKBONE.NAME {name}: {what}. Take a weight file, "
             f"{PREFIX}{architecture}/FILE, or one of the tags: {', '.join(tags) or 'none'}."
             f"{hint(weights, tags)}"
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -72,6 +73,36 @@ OPEN_CLIPS: dict[str, dict[str, Any]] = {
         "text_cfg": {**_CLIPS_TEXT, "no_causal_mask": True},
     },
 }
+
+
+HUGGING_FACES = {"hf_clip": "clip", "hf_siglip": "siglip"}
+KINDS = (*OPEN_CLIPS, *HUGGING_FACES)
+
+
+class SmallTowers:
+    """Folders of the models of `KINDS`, each written when a test first asks for it; for reading.
+
+    Args:
+        root: an empty folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._models: dict[str, nn.Module] = {}
+
+    def model(self, kind: str) -> nn.Module:
+        """The library's own model; skips the test where the library is not installed."""
+        library = "transformers" if kind in HUGGING_FACES else "open_clip"
+        pytest.importorskip(library, reason=f"{library} is not installed")
+        if kind not in self._models:
+            write = write_hugging_face if kind in HUGGING_FACES else write_open_clip
+            self._models[kind] = write(kind, self.root / kind)
+        return self._models[kind]
+
+    def folder(self, kind: str) -> Path:
+        """The folder with the model's files."""
+        self.model(kind)
+        return self.root / kind
 
 
 def shaken(model: nn.Module) -> nn.Module:
@@ -155,20 +186,20 @@ def write_open_clip(kind: str, folder: Path) -> nn.Module:
 
 
 def write_hugging_face(kind: str, folder: Path) -> nn.Module:
-    """Write a `CLIPModel` ("clip") or a `SiglipModel` ("siglip") as its library does; return it."""
+    """Write a `CLIPModel` or a `SiglipModel`, by a kind of `HUGGING_FACES`, as its library does."""
     import transformers
 
     size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     size["intermediate_size"] = 48
     image = {
         **size,
-        "hidden_size": 64 if kind == "clip" else 32,
+        "hidden_size": 64 if kind == "hf_clip" else 32,
         "image_size": SIDE,
         "patch_size": 8,
     }
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        if kind == "clip":
+        if kind == "hf_clip":
             config = transformers.CLIPConfig(
                 text_config=size, vision_config=image, projection_dim=16
             )
@@ -178,6 +209,6 @@ def write_hugging_face(kind: str, folder: Path) -> nn.Module:
             config = transformers.SiglipConfig(text_config=text, vision_config=image)
             model = shaken(transformers.SiglipModel(config))
     model.save_pretrained(folder)
-    if kind == "siglip":
+    if kind == "hf_siglip":
         write_tokenizer(folder)
     return model
