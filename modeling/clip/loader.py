@@ -62,6 +62,16 @@ def import_clip() -> types.ModuleType:
     return clip
 
 
+def clip_modules() -> types.ModuleType:
+    """The modules that CLIP is built of: the package's `clip.model`.
+
+    Raises:
+        ImportError: the package is missing.
+    """
+    import_clip()
+    return importlib.import_module("clip.model")
+
+
 def _serve_coops_loading(module: types.ModuleType) -> None:
     """Let `module._download(module._MODELS[name])`, as trainer files of CoOp's kind say, work.
 
@@ -222,10 +232,8 @@ def build_clip(
     Raises:
         ValueError: the tensors are not those of a CLIP.
     """
-    import_clip()
-    package = importlib.import_module("clip.model")
     try:
-        model = assemble(package, state_dict, architecture or Architecture())
+        model = assemble(clip_modules(), state_dict, architecture or Architecture())
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
         raise no_clip(source, state_dict, e) from e
     for parameter in model.parameters():

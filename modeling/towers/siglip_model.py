@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from torch import nn
 
 from common.readers.json_files import read_json
 from modeling.clip.formats import HUGGING_FACE, openai_names, unwrapped
-from modeling.clip.loader import import_clip
+from modeling.clip.loader import clip_modules
 from modeling.clip.text_kind import TextKind
 from modeling.clip.weight_files import StateDict, check_numbers, read_state_dict
 from modeling.towers.dual_tower import DualTower, TextParts
@@ -117,8 +116,7 @@ def _text_parts(config: Any, tensors: StateDict, path: Path) -> TextParts:  # no
     own = openai_names(own, HUGGING_FACE)
     embedding, positions = own["token_embedding.weight"], own["positional_embedding"]
     tokens, width = embedding.shape
-    import_clip()
-    package = importlib.import_module("clip.model")
+    package = clip_modules()
     tower = nn.Module()
     with torch.random.fork_rng(devices=[]):
         tower.transformer = package.Transformer(

@@ -49,14 +49,15 @@ def read_tokenizer(
         raise ValueError(f"{path} is no tokenizer of the library tokenizers ({error}).") from error
     found.no_padding()
     found.no_truncation()
-    if found.get_vocab_size() > tokens:
+    largest = max(found.get_vocab().values(), default=0)
+    if largest >= tokens:
         raise ValueError(
-            f"{path} has {found.get_vocab_size()} tokens and the text tower {tokens}; it is "
-            "another model's."
+            f"{path} has {largest + 1} tokens and the text tower {tokens}; it is another model's."
         )
     names = read_json(path.parent / _CONFIG) if (path.parent / _CONFIG).is_file() else {}
     plain, whole = (found.encode("a", add_special_tokens=s).ids for s in (False, True))
-    place = next(i for i in range(len(whole)) if whole[i : i + len(plain)] == plain)
+    places = [i for i in range(len(whole)) if whole[i : i + len(plain)] == plain]
+    place = places[0] if plain and places else 0
     start, behind = whole[:place], whole[place + len(plain) :]
     end = behind[0] if behind else _token(found, names, "eos_token")
     if end is None:

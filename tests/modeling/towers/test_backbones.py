@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from functools import partial
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn.functional import normalize
 
 from loading.cache.feature_key import clip_digest, encoder_key
 from modeling.clip.precision import PRECISIONS
 from modeling.encoders.frozen_clip import FrozenClip, RegionOptions
+from modeling.towers import open_clip_model
 from modeling.towers.backbones import find_backbone, load_backbone
 from modeling.towers.dual_tower import DualTower
 from tests.helpers.small_towers import HUGGING_FACES, KINDS, LENGTH, OPEN_CLIPS, SIDE
@@ -70,7 +73,7 @@ def test_the_logits_scale_and_bias_are_the_librarys(kind, small_towers):
         assert clip.cosine_offset is None
     else:
         at_offset = model.logit_scale.exp() * clip.cosine_offset + bias
-        assert float(at_offset) == pytest.approx(0, abs=1e-4)
+        assert float(at_offset.detach()) == pytest.approx(0, abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
@@ -135,6 +138,61 @@ def test_clips_own_towers_stay_clips(small_towers):
     for kind in ("native", "custom_text", "hf_clip"):
         assert find_backbone(str(small_towers.folder(kind))).is_clip
     assert find_backbone("tiny").is_clip
+
+
+def test_a_missing_tokenizer_says_where_it_belongs(small_towers, tmp_path, monkeypatch):
+    monkeypatch.setattr(open_clip_model, "published_tokenizer", lambda *_: None)
+    advice = {"siglip": "hf download nobody/nothing tok", "hf_siglip": "AutoTokenizer"}
+    for kind, words in advice.items():
+        folder = shutil.copytree(small_towers.folder(kind), tmp_path / kind)
+        (folder / "tokenizer.json").unlink()
+        with pytest.raises(ValueError, match=f"{folder}.*tokenizer.json.*{words}"):
+            load_backbone(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("section", "options", "reason"),
+    [
+        ("text_cfg", {"hf_model_name": "roberta-base"}, "the language model roberta-base"),
+        ("text_cfg", {"pool_type": "first"}, "pool_type first"),
+        ("text_cfg", {"embed_cls": True}, "CoCa"),
+        ("text_cfg", {"ls_init_value": 0.1}, "blocks of its text tower are not CLIP's"),
+        ("text_cfg", {"vocab_size": 100}, "names no tokenizer of 100 tokens"),
+        ("text_cfg", {"tokenizer_kwargs": {"clean": "canonicalize"}}, "tokenizer has options"),
+        ("text_cfg", {"pool_type": "eos"}, "reads texts at 2 .pool_type eos"),
+        ("text_cfg", {"nonsense": 1}, "cannot build .*nonsense"),
+        ("vision_cfg", {"timm_model_pretrained": True}, "downloaded by timm"),
+        ("vision_cfg", {"timm_model_name": "hf-hub:someone/model"}, "downloaded by timm"),
+        (
+            "vision_cfg",
+            {"timm_model_name": "no_such_tower"},
+            "cannot build .*no_such_tower",
+        ),
+    ],
+)
+def test_what_cannot_be_prompted_is_refused(section, options, reason, small_towers, tmp_path):
+    import open_clip
+
+    small_towers.model("eva")
+    config = copy.deepcopy(OPEN_CLIPS["eva"])
+    config[section] |= options
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    config.pop("custom_text")
+    if "cannot build" not in reason and "timm" not in reason and "roberta" not in reason:
+        weights = open_clip.CustomTextCLIP(**config).state_dict()
+    else:
+        weights = {"visual.conv1.weight": torch.zeros(1)}
+    save_file(weights, tmp_path / "open_clip_model.safetensors")
+    with pytest.raises(ValueError, match=reason) as error:
+        load_backbone(str(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_flexible_resolutions_are_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "siglip2"}')
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match="naflex.*fixed size"):
+        find_backbone(str(tmp_path))
 
 
 def test_weights_of_another_model_are_refused(small_towers, tmp_path):
