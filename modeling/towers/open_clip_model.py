@@ -178,7 +178,7 @@ def _tokenizer(
     """CLIP's tokenizer, or the one in tokenizer.json beside the weights, or on the hub."""
     repository, options = config.get("hf_tokenizer_name"), config.get("tokenizer_kwargs") or {}
     cleaning = options.get("clean", "whitespace" if repository else "lower")
-    unknown = set(options) - {"clean"} or config.get("tokenizer_mode")
+    unknown = set(options) - {"clean", "strip_sep_token"} or config.get("tokenizer_mode")
     if unknown or cleaning not in CLEANINGS or (not repository and cleaning != "lower"):
         raise ValueError(f"{model.name}: its tokenizer has options that are not known: {options}.")
     if not repository:
@@ -193,4 +193,6 @@ def _tokenizer(
             f"network: hf download {repository} {TOKENIZER} tokenizer_config.json, and put both "
             "beside the weights."
         )
-    return read_tokenizer(path, cleaning, length, tokens, model.name)
+    found = read_tokenizer(path, cleaning, length, tokens, model.name)
+    ends_in_padding = options.get("strip_sep_token", False)  # as CLIPA's texts
+    return replace(found, end=found.pad) if ends_in_padding else found

@@ -188,6 +188,19 @@ def test_what_cannot_be_prompted_is_refused(section, options, reason, small_towe
     assert "\n" not in str(error.value)
 
 
+def test_texts_may_end_in_padding_as_clipas(small_towers, tmp_path):
+    folder = shutil.copytree(small_towers.folder("siglip"), tmp_path / "clipa")
+    content = json.loads((folder / "open_clip_config.json").read_text())
+    content["model_cfg"]["text_cfg"]["tokenizer_kwargs"] = {"strip_sep_token": True}
+    (folder / "open_clip_config.json").write_text(json.dumps(content))
+    names = {"eos_token": "</s>", "pad_token": "<unk>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(names))
+    tokenizer = FrozenClip.load(str(folder)).tokenizer
+    cat = tokenizer.encode("cat")
+    assert tokenizer.rows(["cat"]).tolist() == [[*cat, *[0] * (LENGTH - 1)]]
+    assert tokenizer.end_positions(tokenizer.rows(["a cat", "cat"])).tolist() == [2, 1]
+
+
 def test_flexible_resolutions_are_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "siglip2"}')
     (tmp_path / "model.safetensors").write_bytes(b"")
