@@ -229,10 +229,10 @@ def normalisation_note(weights: Path, mean: Sequence[float], std: Sequence[float
         path = weights.parent / name
         content = read_json(path) if path.is_file() else None
         content = content.get("preprocess_cfg", content) if isinstance(content, dict) else {}
-        own = [_colours(content, key) for key in ("mean", "std")]
+        own = [colours(content, key) for key in ("mean", "std")]
         if None in own:
             continue
-        if _alike(own[0], mean) and _alike(own[1], std):
+        if alike(own[0], mean) and alike(own[1], std):
             return ""
         return (
             f"{os.fspath(path)} normalises images with other colours than this run. To follow it, "
@@ -241,12 +241,21 @@ def normalisation_note(weights: Path, mean: Sequence[float], std: Sequence[float
     return ""
 
 
-def _colours(content: Mapping[str, Any], key: str) -> list[float] | None:
-    """Three numbers under `mean` (open_clip) or `image_mean` (Hugging Face), or None."""
+def colours(content: Mapping[str, Any], key: str) -> list[float] | None:
+    """What a library says of the colours of images.
+
+    Args:
+        content: of its config.
+        key: "mean" or "std", as open_clip has it; Hugging Face says `image_mean`.
+
+    Returns:
+        Three numbers; None where there are none.
+    """
     values = content.get(key, content.get(f"image_{key}"))
-    plain = isinstance(values, list) and len(values) == 3
-    return values if plain and all(type(value) in (int, float) for value in values) else None
+    plain = isinstance(values, (list, tuple)) and len(values) == 3
+    return list(values) if plain and all(type(v) in (int, float) for v in values) else None
 
 
-def _alike(one: Sequence[float], other: Sequence[float]) -> bool:
+def alike(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two colours [3] are the same but for their last digits."""
     return all(abs(a - b) < 1e-3 for a, b in zip(one, other, strict=True))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.readers.json_files import read_json
-from modeling.clip.configs import OPEN_CLIP_CONFIG, normalisation_note
+from modeling.clip.configs import OPEN_CLIP_CONFIG, alike, colours, normalisation_note
 from modeling.towers.backbones import Backbone, find_backbone
 
 _HUGGING_FACES = "preprocessor_config.json"
@@ -34,7 +34,7 @@ def preprocessing_note(name: str, inputs: Mapping[str, Any]) -> str:
     words = [
         f'INPUT.{key} "{value}"' if isinstance(value, list) else f"INPUT.{key} {value}"
         for key, value in own.items()
-        if not _alike(value, inputs[key])
+        if not (alike(value, inputs[key]) if isinstance(value, list) else value == inputs[key])
     ]
     if not words:
         return ""
@@ -57,22 +57,14 @@ def _beside(backbone: Backbone) -> dict[str, Any]:
 def _input_keys(said: Mapping[str, Any]) -> dict[str, Any]:
     """What a library says of images, as INPUT keys; what it leaves out, or garbles, is left out."""
     found: dict[str, Any] = {}
-    for key, names in {
-        "PIXEL_MEAN": ("mean", "image_mean"),
-        "PIXEL_STD": ("std", "image_std"),
-    }.items():
-        value = next((said[name] for name in names if name in said), None)
-        if isinstance(value, (list, tuple)) and [type(v) for v in value] == [float] * 3:
-            found[key] = list(value)
-    if said.get("resize_mode") in _RESIZES:
-        found["RESIZE"] = _RESIZES[said["resize_mode"]]
-    filters = said.get("interpolation", _FILTERS.get(said.get("resample")))
-    if filters in _FILTERS.values():
-        found["INTERPOLATION"] = filters
+    for key in ("mean", "std"):
+        if (values := colours(said, key)) is not None:
+            found[f"PIXEL_{key.upper()}"] = values
+    if (resize := said.get("resize_mode")) in list(_RESIZES):  # of a file, maybe not hashable
+        found["RESIZE"] = _RESIZES[resize]
+    interpolation = said.get("interpolation")
+    if (number := said.get("resample")) in list(_FILTERS):
+        interpolation = _FILTERS[number]
+    if interpolation in _FILTERS.values():
+        found["INTERPOLATION"] = interpolation
     return found
-
-
-def _alike(one: Any, other: Any) -> bool:  # noqa: ANN401 - a text or three numbers
-    if isinstance(one, str):
-        return one == other
-    return all(abs(a - b) < 1e-3 for a, b in zip(one, other, strict=True))
