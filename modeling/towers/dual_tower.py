@@ -64,7 +64,7 @@ class DualTower(nn.Module):
         super().__init__()
         self.visual, self.transformer = visual, text.transformer
         self.token_embedding, self.ln_final = text.token_embedding, text.ln_final
-        self.positional_embedding = nn.Parameter(text.positions.detach().clone())
+        self.positional_embedding = nn.Parameter(text.positions.detach().clone().float())
         matrix, bias = _matrix(text.projection, text.transformer.width)
         self.text_projection = nn.Parameter(matrix)
         self.register_parameter("projection_bias", None if bias is None else nn.Parameter(bias))

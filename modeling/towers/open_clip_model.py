@@ -87,7 +87,7 @@ def _check_config(config: Mapping[str, Any], name: str) -> None:
         reason = "it has CoCa's class token and text decoder"
     elif text.get("hf_model_name"):
         reason = f"its text tower is the language model {text['hf_model_name']}"
-    elif text.get("pool_type", "argmax") not in _READS_LAST:
+    elif text.get("pool_type", "argmax") not in list(_READS_LAST):  # it may not be hashable
         reason = f"its text tower reads texts by pool_type {text['pool_type']}"
     elif image.get("timm_model_pretrained") or ":" in trunk:
         reason = "its image tower would be downloaded by timm"
@@ -177,9 +177,10 @@ def _tokenizer(
 ) -> Tokenizer:
     """CLIP's tokenizer, or the one in tokenizer.json beside the weights, or on the hub."""
     repository, options = config.get("hf_tokenizer_name"), config.get("tokenizer_kwargs") or {}
+    options = options if isinstance(options, dict) else {"tokenizer_kwargs": options}
     cleaning = options.get("clean", "whitespace" if repository else "lower")
     unknown = set(options) - {"clean", "strip_sep_token"} or config.get("tokenizer_mode")
-    if unknown or cleaning not in CLEANINGS or (not repository and cleaning != "lower"):
+    if unknown or cleaning not in list(CLEANINGS) or (not repository and cleaning != "lower"):
         raise ValueError(f"{model.name}: its tokenizer has options that are not known: {options}.")
     if not repository:
         if tokens != VOCABULARY:

@@ -64,7 +64,7 @@ def load_siglip(path: Path, weights: torch.dtype) -> DualTower:
         ValueError: a file is missing or damaged, or does not fit the others.
     """
     library = import_extra("transformers", str(path.parent))
-    config, content = _config(library, path.parent / CONFIG)
+    config, towers = _config(library, path.parent / CONFIG)
     tensors = unwrapped(read_state_dict(path))
     tensors = {name: t for name, t in tensors.items() if not name.endswith("position_ids")}
     check_numbers(tensors, path)
@@ -81,13 +81,13 @@ def load_siglip(path: Path, weights: torch.dtype) -> DualTower:
         _text_parts(config.text_config, tensors, path),
         built.logit_scale,
         built.logit_bias,
-        f"siglip {hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]}",
+        f"siglip {hashlib.sha256(towers.encode()).hexdigest()[:16]}",
         weights,
     )
 
 
-def _config(library: Any, path: Path) -> tuple[Any, Any]:  # noqa: ANN401
-    """The library's config object of a config.json, and the file's content.
+def _config(library: Any, path: Path) -> tuple[Any, str]:  # noqa: ANN401
+    """The library's config object of a config.json, and what the file says of the towers.
 
     Raises:
         ValueError: the library refuses it, or its activation is not known here.
@@ -99,7 +99,7 @@ def _config(library: Any, path: Path) -> tuple[Any, Any]:  # noqa: ANN401
         reason = " ".join(str(error).split())[:_SEEN]
         raise ValueError(f"{path} is no config of a SigLIP ({reason}).") from error
     act = config.text_config.hidden_act
-    if act not in _ACTIVATIONS:
+    if act not in list(_ACTIVATIONS):  # of a file, so that it may not be hashable
         raise ValueError(
             f"{path}: text_config.hidden_act is {act!r}, expected {', '.join(_ACTIVATIONS)}."
         )
@@ -107,14 +107,15 @@ def _config(library: Any, path: Path) -> tuple[Any, Any]:  # noqa: ANN401
         raise ValueError(
             f"{path}: vision_config.vision_use_head is false, which leaves no feature."
         )
-    return config, content
+    towers = [content.get(f"{tower}_config") for tower in ("text", "vision")]
+    return config, json.dumps(towers, sort_keys=True)
 
 
 def _text_parts(config: Any, tensors: StateDict, path: Path) -> TextParts:  # noqa: ANN401
     """The text tower of CLIP's own blocks; the library's has queries, keys and values apart."""
     own = {name: t for name, t in tensors.items() if name.startswith(_TEXT)}
     own = openai_names(own, HUGGING_FACE)
-    embedding, positions = own["token_embedding.weight"], own["positional_embedding"]
+    embedding, positions = own["token_embedding.weight"].float(), own["positional_embedding"]
     tokens, width = embedding.shape
     package = clip_modules()
     tower = nn.Module()
