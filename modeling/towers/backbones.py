@@ -114,5 +114,5 @@ def load_backbone(
     device: str | torch.device = "cpu",
     activation: str = AUTO,
 ) -> nn.Module:
-    """Load a frozen backbone in eval mode; see `find_backbone` for names, `Backbone.load` for all."""
+    """Load a frozen backbone; see `find_backbone` for names and `Backbone.load` for the rest."""
     return find_backbone(name).load(precision, device, activation)

@@ -8,24 +8,23 @@ from typing import Any
 
 from common.readers.json_files import read_json
 from modeling.clip.configs import OPEN_CLIP_CONFIG, alike, colours, normalisation_note
-from modeling.towers.backbones import Backbone, find_backbone
+from modeling.towers.backbones import Backbone
 
 _HUGGING_FACES = "preprocessor_config.json"
 _RESIZES = {"squash": "squash", "shortest": "crop"}  # open_clip's resize_mode to INPUT.RESIZE
 _FILTERS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers, in Hugging Face's resample
 
 
-def preprocessing_note(name: str, inputs: Mapping[str, Any]) -> str:
+def preprocessing_note(backbone: Backbone, inputs: Mapping[str, Any]) -> str:
     """One line if a backbone was trained on other images than a run makes; "" if not.
 
     Args:
-        name: MODEL.BACKBONE.NAME.
+        backbone: of the run.
         inputs: the config's INPUT keys.
 
     Raises:
         ValueError: the file that says it is damaged.
     """
-    backbone = find_backbone(name)
     if backbone.is_clip and not _of_tag(backbone):
         return normalisation_note(backbone.weights, inputs["PIXEL_MEAN"], inputs["PIXEL_STD"])
     own = _input_keys(_of_tag(backbone) or _beside(backbone))
@@ -38,7 +37,9 @@ def preprocessing_note(name: str, inputs: Mapping[str, Any]) -> str:
     ]
     if not words:
         return ""
-    return f"{name} was trained on other images than this run makes. Add: {' '.join(words)}"
+    return (
+        f"{backbone.name} was trained on other images than this run makes. Add: {' '.join(words)}"
+    )
 
 
 def _of_tag(backbone: Backbone) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from modeling.towers import open_clip_names
+from modeling.towers.backbones import find_backbone
 from modeling.towers.preprocessing import preprocessing_note
 
 CLIPS = {
@@ -17,6 +18,10 @@ CLIPS = {
     "INTERPOLATION": "bicubic",
 }
 HALVES = {**CLIPS, "PIXEL_MEAN": [0.5] * 3, "PIXEL_STD": [0.5] * 3}
+
+
+def note_on(name, inputs):
+    return preprocessing_note(find_backbone(name), inputs)
 
 
 @pytest.fixture
@@ -33,15 +38,15 @@ def hugging_faces(small_towers, tmp_path):
 
 def test_other_colours_come_with_the_words_to_add(small_towers):
     folder = str(small_towers.folder("siglip"))
-    note = preprocessing_note(folder, CLIPS)
+    note = note_on(folder, CLIPS)
     assert note.endswith('INPUT.PIXEL_MEAN "[0.5, 0.5, 0.5]" INPUT.PIXEL_STD "[0.5, 0.5, 0.5]"')
-    assert preprocessing_note(folder, HALVES) == ""
+    assert note_on(folder, HALVES) == ""
 
 
 def test_hugging_faces_filter_is_known_by_its_number(hugging_faces):
     said = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 3}
-    assert preprocessing_note(hugging_faces(said), HALVES) == ""
-    note = preprocessing_note(hugging_faces({**said, "resample": 2}), HALVES)
+    assert note_on(hugging_faces(said), HALVES) == ""
+    note = note_on(hugging_faces({**said, "resample": 2}), HALVES)
     assert note.endswith("Add: INPUT.INTERPOLATION bilinear")
 
 
@@ -49,16 +54,16 @@ def test_hugging_faces_filter_is_known_by_its_number(hugging_faces):
     "content", [[], {}, {"image_mean": "red"}, {"image_mean": [0.5, None, 0.5], "resample": []}]
 )
 def test_what_is_garbled_is_left_out(content, hugging_faces):
-    assert preprocessing_note(hugging_faces(content), CLIPS) == ""
+    assert note_on(hugging_faces(content), CLIPS) == ""
 
 
 def test_a_tag_says_how_images_are_resized(monkeypatch, tmp_path):
     pytest.importorskip("open_clip", reason="open_clip_torch is not installed")
     monkeypatch.setattr(open_clip_names, "_downloaded", lambda *_: tmp_path / "weights.bin")
-    note = preprocessing_note("open_clip:MobileCLIP-S1/datacompdr", CLIPS)
+    note = note_on("open_clip:MobileCLIP-S1/datacompdr", CLIPS)
     assert 'INPUT.PIXEL_MEAN "[0.0, 0.0, 0.0]"' in note
     assert note.endswith("INPUT.RESIZE crop INPUT.INTERPOLATION bilinear")
     cropped = {**HALVES, "RESIZE": "crop"}
-    assert preprocessing_note("open_clip:ViT-B-16-SigLIP", cropped).endswith("INPUT.RESIZE squash")
-    assert preprocessing_note("open_clip:ViT-B-32/laion2b_s34b_b79k", cropped) != ""
-    assert preprocessing_note("open_clip:ViT-B-32/laion2b_s34b_b79k", CLIPS) == ""
+    assert note_on("open_clip:ViT-B-16-SigLIP", cropped).endswith("INPUT.RESIZE squash")
+    assert note_on("open_clip:ViT-B-32/laion2b_s34b_b79k", cropped) != ""
+    assert note_on("open_clip:ViT-B-32/laion2b_s34b_b79k", CLIPS) == ""
