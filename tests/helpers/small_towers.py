@@ -75,6 +75,14 @@ OPEN_CLIPS: dict[str, dict[str, Any]] = {
 }
 
 
+WITHOUT_REGIONS: dict[str, dict[str, Any]] = {
+    "clipa": {
+        "embed_dim": 16,
+        "custom_text": True,
+        "vision_cfg": {**_VIT, "no_ln_pre": True, "pool_type": "avg", "final_ln_after_pool": True},
+        "text_cfg": {**_SIGLIPS_TEXT, "no_causal_mask": False, "proj_bias": False},
+    },
+}
 HUGGING_FACES = {"hf_clip": "clip", "hf_siglip": "siglip"}
 KINDS = (*OPEN_CLIPS, *HUGGING_FACES)
 
@@ -166,11 +174,11 @@ def write_tokenizer(folder: Path) -> None:
 
 
 def write_open_clip(kind: str, folder: Path) -> nn.Module:
-    """Write a model of `OPEN_CLIPS` as open_clip's folders have it, and return it."""
+    """Write a model of open_clip's as its folders have it, by a kind from above, and return it."""
     import open_clip
 
     register_towers()
-    config = OPEN_CLIPS[kind]
+    config = {**OPEN_CLIPS, **WITHOUT_REGIONS}[kind]
     options = {key: value for key, value in config.items() if key != "custom_text"}
     make = open_clip.CustomTextCLIP if "custom_text" in config else open_clip.CLIP
     with torch.random.fork_rng():

@@ -18,7 +18,14 @@ from modeling.encoders.frozen_clip import FrozenClip, RegionOptions
 from modeling.towers import open_clip_model
 from modeling.towers.backbones import find_backbone, load_backbone
 from modeling.towers.dual_tower import DualTower
-from tests.helpers.small_towers import HUGGING_FACES, KINDS, LENGTH, OPEN_CLIPS, SIDE
+from tests.helpers.small_towers import (
+    HUGGING_FACES,
+    KINDS,
+    LENGTH,
+    OPEN_CLIPS,
+    SIDE,
+    WITHOUT_REGIONS,
+)
 
 assert_close = partial(torch.testing.assert_close, atol=1e-5, rtol=0)
 
@@ -46,12 +53,12 @@ def images():
     return torch.rand(3, 3, SIDE, SIDE)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *WITHOUT_REGIONS])
 def test_features_are_the_librarys(kind, small_towers, images):
     clip = load(small_towers, kind)
     tokens = clip.tokenizer.rows(TEXTS)
     image, text = library_features(small_towers.model(kind), images, tokens)
-    assert isinstance(clip.clip_model, DualTower) == (kind in FOREIGN)
+    assert isinstance(clip.clip_model, DualTower) == (kind in (*FOREIGN, *WITHOUT_REGIONS))
     with torch.no_grad():
         torch.testing.assert_close(
             clip.encode_images(images).global_features, image, atol=1e-5, rtol=0

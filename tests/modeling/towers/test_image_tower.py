@@ -6,11 +6,9 @@ from functools import partial
 
 import pytest
 import torch
-from torch import nn
 from torch.nn.functional import normalize
 
 from modeling.encoders.frozen_clip import FrozenClip, RegionOptions
-from modeling.towers.image_tower import ImageTower
 from tests.helpers.small_towers import SIDE
 
 assert_close = partial(torch.testing.assert_close, atol=1e-5, rtol=0)
@@ -86,9 +84,9 @@ def test_options_of_clips_resnets_are_refused(small_towers):
         FrozenClip.load(str(small_towers.folder("siglip")), regions=RegionOptions(mean_token=True))
 
 
-def test_a_tower_without_regions_says_which_methods_do_without():
-    with pytest.raises(ValueError, match="Linear.* has no regions .* LinearProbe"):
-        ImageTower(nn.Linear(1, 1), 32).check_regions("value")
+def test_a_tower_without_regions_says_which_methods_do_without(small_towers):
+    with pytest.raises(ValueError, match="VisionTransformer.* has no regions .* LinearProbe"):
+        FrozenClip.load(str(small_towers.folder("clipa")), regions=RegionOptions())
 
 
 def test_another_size_of_images_is_refused_with_the_one_there_is(small_towers):
