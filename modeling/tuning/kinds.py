@@ -53,7 +53,7 @@ def tune_tower(
     if isinstance(tower, ImageTower):
         raise ValueError(
             f"TRAINER.TUNE.NAME {kind} is for CLIP's own image towers, and this one is another "
-            "library's. Set TRAINER.TUNE.NAME none, or train all of it with FinetuneCLIP."
+            "library's. Set TRAINER.TUNE.TOWER text, or train all of it with FinetuneCLIP."
         )
     if kind == "vpt" and hasattr(tower, "attnpool"):
         raise ValueError(

@@ -75,7 +75,16 @@ def test_siglips_bias_is_the_offset_of_zero_shot_logits_and_the_start_of_a_learn
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)
 
 
-def test_other_librarys_towers_are_not_tuned_in_part(root, small_towers, tmp_path):
-    words = ("TRAINER.TUNE.NAME", "lora", "MODEL.BACKBONE.NAME", str(small_towers.folder("siglip")))
-    with pytest.raises(ValueError, match="for CLIP's own image towers.*FinetuneCLIP"):
+def test_of_other_librarys_towers_the_text_tower_alone_is_tuned_in_part(
+    root, small_towers, tmp_path
+):
+    words = ("TRAINER.TUNE.NAME", "lora", "OPTIM.MAX_EPOCH", "1", "OPTIM.WARMUP_EPOCH", "0")
+    words += ("MODEL.BACKBONE.NAME", str(small_towers.folder("siglip")))
+    with pytest.raises(ValueError, match="for CLIP's own image towers.*TOWER text.*FinetuneCLIP"):
         built(arguments(root, "CoOp", tmp_path, *words))
+    trainer = built(arguments(root, "CoOp", tmp_path, *words, "TRAINER.TUNE.TOWER", "text"))
+    part = trainer.model.learner.get_submodule("textual")
+    before = [parameter.detach().clone() for parameter in part.parameters()]
+    trainer.train()
+    changed = [not torch.equal(p, old) for p, old in zip(part.parameters(), before, strict=True)]
+    assert sum(changed) >= len(changed) / 2 > 0
