@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from loading.cache.feature_cache import FeatureCache, batches
 from loading.samplers import EpochBatchSampler, Sample
-from modeling.clip.tokenizer import end_positions, tokenize_captions
+from modeling.clip.tokenizer import CLIP, Tokenizer, tokenize_captions
 from modeling.encoders.features import Features, join
 
 _CHUNK = 256  # captions a forward pass
@@ -31,6 +31,7 @@ class LabelledTexts:
         encode: token ids [B, 77] to `Features`; called without gradients.
         device: where cached features are kept.
         limit: features of more bytes are encoded in every step instead.
+        tokenizer: of the text tower.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class LabelledTexts:
         encode: Callable[[Tensor], Features],
         device: torch.device,
         limit: int = _CACHE_BYTES,
+        tokenizer: Tokenizer = CLIP,
     ) -> None:
         self.sentences, self.targets = list(sentences), targets
         self.encode, self.device, self.limit = encode, device, limit
-        self.tokens = tokenize_captions(self.sentences)  # [N, 77]
+        self.tokens = tokenize_captions(self.sentences, tokenizer)  # [N, 77]
+        self._ends = tokenizer.end_positions(self.tokens)  # [N]
 
     def draw(self, numbers: Tensor) -> tuple[Features, Tensor]:
         """Features and targets [B, C] of B sentences, on the device.
@@ -69,13 +72,13 @@ class LabelledTexts:
         """Features of all sentences; None where they would take more than the limit."""
         probe = self.encode(self.tokens[:1])
         width = probe.global_features.shape[1]
-        words = 0 if probe.mask is None else int(end_positions(self.tokens).max()) + 1
+        words = 0 if probe.mask is None else int(self._ends.max()) + 1
         size = len(self.tokens) * (4 + 2 * words) * width  # fp32 global, fp16 local features
         if size > self.limit:
             print(f"Encoding in every step: all texts' features would take {size / 2**30:.1f} GiB.")
             return None
         # Sort by length: padding costs as much compute as words.
-        order = end_positions(self.tokens).argsort()
+        order = self._ends.argsort()
         parts = tqdm(order.split(_CHUNK), desc="Encode texts", leave=False)
         features = join([self.encode(self.tokens[part]) for part in parts])
         features = features[order.argsort().to(self.device)]
@@ -92,6 +95,7 @@ class TextLoader(LabelledTexts):
         sampler: yields lists of samples; a sample's index is a sentence.
         device: where cached features are kept.
         limit: features of more bytes are encoded in every step instead.
+        tokenizer: of the text tower.
     """
 
     def __init__(
@@ -102,8 +106,9 @@ class TextLoader(LabelledTexts):
         sampler: EpochBatchSampler,
         device: torch.device,
         limit: int = _CACHE_BYTES,
+        tokenizer: Tokenizer = CLIP,
     ) -> None:
-        super().__init__(sentences, targets, encode, device, limit)
+        super().__init__(sentences, targets, encode, device, limit, tokenizer)
         self.sampler = sampler
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from common.download import file_digest
 from evaluation.fitted.saved_thresholds import load_thresholds
-from modeling.clip.loader import weight_path
+from modeling.towers.backbones import find_backbone
 from prediction.trained_model import TrainedModel
 
 
@@ -38,7 +38,7 @@ def described(run: TrainedModel) -> dict[str, str]:
         "epoch": str(run.epoch),
         "selection": run.selection,
         "backbone": cfg.MODEL.BACKBONE.NAME,
-        "backbone_sha256": file_digest(weight_path(cfg.MODEL.BACKBONE.NAME)),
+        "backbone_sha256": file_digest(find_backbone(cfg.MODEL.BACKBONE.NAME).weights),
         "backbone_tuned": json.dumps(run.tunes_image_encoder),
         "score": cfg.TEST.SCORE,
         "probability": "softmax" if cfg.TEST.SCORE == "softmax" else "sigmoid",

@@ -15,7 +15,6 @@ from tabulate import tabulate
 from torch import Tensor
 from tqdm import tqdm
 
-from modeling.clip.loader import vocabulary
 from modeling.prompts.prompt_learner import PromptLearner
 from prediction.trained_model import TrainedModel
 
@@ -57,7 +56,7 @@ def nearest_words(run: TrainedModel, top: int = 5) -> list[ContextToken]:
     kept = distinct_rows(embedding)
     if not 1 <= top <= len(kept):
         raise ValueError(f"--top must be from 1 to {len(kept)}, the words there are; got {top}.")
-    texts = vocabulary()
+    texts = run.model.clip.tokenizer.vocabulary()
     words, embedding = [texts[row] for row in kept.tolist()], embedding[kept]
     squares, found = embedding.square().sum(dim=1), []  # [V]
     for role, classname, contexts in tqdm([*_sets(run, learner)], "Nearest words", leave=False):

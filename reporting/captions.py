@@ -57,7 +57,7 @@ def caption_cosines(run: TrainedModel, captions: Sequence[str]) -> Tensor:
         run: a trained model.
         captions: N texts.
     """
-    tokens = tokenize_captions(captions)  # [N, 77]
+    tokens = tokenize_captions(captions, run.model.clip.tokenizer)  # [N, 77]
     found = []
     batches = tokens.split(_BATCH)
     with torch.inference_mode():

@@ -15,6 +15,7 @@ ensure_dassl()
 from tests.helpers.small_archives import served_files
 from tests.helpers.small_clip import TOWERS, random_clip
 from tests.helpers.small_set import write_set
+from tests.helpers.small_towers import SmallTowers
 
 torch.set_num_threads(1)  # small models: a second thread costs more than it brings
 
@@ -36,6 +37,12 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for tower, folder in folders.items():
         write_set(folder, tower)
     return folders
+
+
+@pytest.fixture(scope="session")
+def small_towers(tmp_path_factory: pytest.TempPathFactory) -> SmallTowers:
+    """Small models of other libraries; for reading."""
+    return SmallTowers(tmp_path_factory.mktemp("towers"))
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from modeling.prompts.class_prompts import (
     concatenate_and_truncate,
     ensemble_features,
 )
+from modeling.prompts.logit_scale import LogitScale
 from modeling.prompts.prompt_model import REGION_OPTIONS, PromptModel
 from trainers.base import PromptTrainer, method_node
 
@@ -39,7 +40,11 @@ class ZeroshotModel(PromptModel):
     trains = False
 
     def build_learner(self) -> None:
-        """Nothing is trained."""
+        """Nothing is trained; these logits have the bias of the towers' own, as SigLIP's."""
+        offset = self.clip.cosine_offset
+        if offset is not None:
+            self.scale = LogitScale(self.clip.logit_scale, offset="fixed").to(self.clip.device)
+            self.scale.set_offset(offset)
 
     def text_features(self) -> Tensor:
         """Features of each class's sentences: [C, D]."""

@@ -77,8 +77,11 @@ def weights_digest(module: nn.Module) -> str:
 
 
 def clip_digest(clip_model: nn.Module) -> str:
-    """Digest of a CLIP's weights, followed by its activation where that is not OpenAI's."""
-    digest, activation = weights_digest(clip_model), activation_of(clip_model)
+    """Digest of a CLIP's weights, followed by what they do not tell, where it is not OpenAI's."""
+    digest = weights_digest(clip_model)
+    if variant := getattr(clip_model, "variant", ""):  # of a `DualTower`
+        return f"{digest} {variant}"
+    activation = activation_of(clip_model)
     return digest if activation == "quickgelu" else f"{digest} {activation}"
 
 
@@ -115,6 +118,8 @@ def _worded(value: object, name: str) -> Iterator[str]:
             yield from _worded(part, f"{name}.{i}")
     elif isinstance(value, nn.Module):
         yield from _options(value, name)
+    elif isinstance(value, (set, frozenset)):  # whose order is another one in each process
+        yield from _worded(sorted(map(repr, value)), name)
     elif inspect.isroutine(value) or inspect.isclass(value):
         yield f"{name} = {value.__module__}.{value.__qualname__}"
     else:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from common.choices import check_choice
 from modeling.captions.caption_tokens import CaptionTokens
 from modeling.captions.token_distance import aligned_distance, constant_distance, pooled_distance
-from modeling.clip.tokenizer import CONTEXT_LENGTH, end_positions, whole_captions
+from modeling.clip.tokenizer import whole_captions
 from modeling.encoders.text_encoder import TextEncoder
 from modeling.prompts.prompt_learner import PromptLearner
 
@@ -77,6 +77,7 @@ class CaptionDistance:
             )
         self.learner, self.general, self.space, self.reduce = learner, general, space, reduce
         self.embed: nn.Embedding = text_encoder.token_embedding
+        self.tokenizer = text_encoder.kind.tokenizer
         self.instance = prompt_tokens == "instance"
         if space == "text":
             parts = [text_encoder.encode_tokens(part) for part in captions.tokens.split(_CHUNK)]
@@ -90,16 +91,19 @@ class CaptionDistance:
     def _word_means(self, captions: CaptionTokens) -> Tensor:
         """Mean embedding of each caption's words, 0 where it has none: [T, E]."""
         weight = self.embed.weight
-        ids, starts = (found.to(weight.device) for found in whole_captions(captions.texts))
+        ids, starts = (
+            found.to(weight.device) for found in whole_captions(captions.texts, self.tokenizer)
+        )
         return F.embedding_bag(ids, weight, starts, mode="mean")
 
     def _align(self, tokens: Tensor, words_only: bool) -> None:
         """Set which tokens [T, P] of the captions [T, 77] meet the prompts, and which count."""
-        compared = self.learner.n_ctx if self.instance else CONTEXT_LENGTH
+        compared = self.learner.n_ctx if self.instance else self.tokenizer.context_length
         length = compared - self.general  # P
         if words_only:
-            self.tokens = tokens[:, 1 : 1 + length]  # [T, P'] with P' = min(P, 76)
-            words = end_positions(tokens) - 1  # [T]
+            first = len(self.tokenizer.start)
+            self.tokens = tokens[:, first : first + length]  # [T, P'] with P' = min(P, 76)
+            words = self.tokenizer.end_positions(tokens) - first  # [T]
             positions = torch.arange(self.tokens.shape[1], device=tokens.device)
             self.mask = positions < words[:, None]  # [T, P']
         else:
@@ -113,7 +117,8 @@ class CaptionDistance:
         if self.instance:
             return
         prompts = self._whole_prompts().detach()[:, : self.tokens.shape[1]]  # [C, P, E]
-        trains = torch.zeros(CONTEXT_LENGTH, dtype=torch.bool, device=prompts.device)
+        length = self.tokenizer.context_length
+        trains = torch.zeros(length, dtype=torch.bool, device=prompts.device)
         trains[self.learner.slots.flatten()] = True
         trains = trains[self.general :][: self.tokens.shape[1]]  # [P]
         self.table = torch.cat(
@@ -130,9 +135,8 @@ class CaptionDistance:
     def _whole_prompts(self) -> Tensor:
         """Prompts from position m to 76: [C, 77 - m, E]."""
         prompts = self.learner()  # [C, L, E], without the padding
-        padding = self.embed.weight[0].expand(
-            len(prompts), CONTEXT_LENGTH - self.learner.length, -1
-        )
+        missing = self.tokenizer.context_length - self.learner.length
+        padding = self.embed.weight[self.tokenizer.pad].expand(len(prompts), missing, -1)
         return torch.cat([prompts, padding], dim=1)[:, self.general :]
 
     def __call__(self, rows: Tensor, text_features: Tensor) -> Tensor:

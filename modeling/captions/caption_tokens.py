@@ -10,7 +10,7 @@ from torch import Tensor
 
 from common.choices import check_choice
 from common.shared import shared
-from modeling.clip.tokenizer import tokenize_captions
+from modeling.clip.tokenizer import CLIP, Tokenizer, tokenize_captions
 
 SOURCES = {
     "given": "the image's own captions",
@@ -45,6 +45,7 @@ class CaptionTokens:
         pick: one of `PICKS`.
         missing: one of `MISSING`.
         seed: of the shuffle.
+        tokenizer: of the text tower.
 
     Attributes:
         texts: T of them, uncut but for `char75`.
@@ -64,6 +65,7 @@ class CaptionTokens:
         pick: str = "concat",
         missing: str = "skip",
         seed: int = 0,
+        tokenizer: Tokenizer = CLIP,
     ) -> None:
         check_choice("INPUT.CAPTIONS", source, SOURCES)
         check_choice("INPUT.CAPTION_TRUNC", truncation, TRUNCATIONS)
@@ -94,8 +96,8 @@ class CaptionTokens:
         self.texts = [
             text[:75] if truncation == "char75" else text for own in texts for text in own
         ]
-        key = ("tokens", *self.texts)
-        self.tokens = shared(key, lambda: tokenize_captions(self.texts))  # [T, 77]
+        key = ("tokens", tokenizer, *self.texts)
+        self.tokens = shared(key, lambda: tokenize_captions(self.texts, tokenizer))  # [T, 77]
         self._count = torch.tensor([len(own) for own in texts])  # [N]
         self._first = self._count.cumsum(0) - self._count  # [N]
 

@@ -224,10 +224,12 @@ def not_openais(visual: nn.Module) -> list[str]:
     """What the constructors of `clip.model` cannot give an image tower, in words; often nothing.
 
     Args:
-        visual: the image tower of a `clip.model.CLIP`.
+        visual: the image tower of a `clip.model.CLIP` or `DualTower`.
     """
     if hasattr(visual, "attnpool"):
         return []
+    if not hasattr(visual, "transformer"):
+        return ["an architecture of another library"]
     block, width = visual.transformer.resblocks[0], visual.transformer.width
     found = ["GELU in place of QuickGELU"] if activation_of_block(block) == "gelu" else []
     if block.ln_1.eps != Tower().eps:

@@ -14,7 +14,7 @@ from common.choices import check_choice
 from common.readers.pickles.vocabulary import printable
 from common.readers.torch_files import is_torchscript
 from modeling.clip.architecture import ACTIVATIONS, VOCABULARY, Architecture, Sizes, sizes_of
-from modeling.clip.configs import config_beside
+from modeling.clip.configs import ClipConfig, config_beside
 from modeling.clip.formats import (
     FORMATS,
     Format,
@@ -66,13 +66,16 @@ def weights_in(folder: Path) -> Path:
     raise ValueError(f"The folder {folder} holds none of {', '.join(_WEIGHT_NAMES)}.{hint}")
 
 
-def read_clip(path: str | os.PathLike[str], activation: str = AUTO) -> ClipFile:
+def read_clip(
+    path: str | os.PathLike[str], activation: str = AUTO, config: ClipConfig | None = None
+) -> ClipFile:
     """Read a CLIP in any of the known formats, and what the config beside it says.
 
     Args:
         path: the weight file; see `read_state_dict` for kinds, `FORMATS` for names.
         activation: MODEL.BACKBONE.ACTIVATION: one of `ACTIVATIONS`, or "auto", which the file must
             tell: one of OpenAI's archives, or a config beside it.
+        config: in place of one beside the file.
 
     Raises:
         OSError: there is no such file.
@@ -94,7 +97,7 @@ def read_clip(path: str | os.PathLike[str], activation: str = AUTO) -> ClipFile:
     except (LookupError, RuntimeError, ValueError) as error:
         raise no_clip(path, state_dict, error) from error
     check_numbers({name: value for name, value in weights.items() if not _counts(name)}, path)
-    config = None if is_own else config_beside(path, source)
+    config = None if is_own else config or config_beside(path, source)
     if config:
         config.check_sizes(sizes)
     elif not is_own:

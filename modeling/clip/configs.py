@@ -22,6 +22,13 @@ _OPEN_CLIPS_ONLY = {  # key: what `clip.model.CLIP` does; other values leave no 
     "text_cfg": {"pool_type": "argmax", "act_kwargs": None, "no_causal_mask": False},
 }
 
+_SHARED = {"layers", "width", "mlp_ratio", "norm_kwargs"}
+_PLAIN = {  # keys of open_clip's model configs that CLIP's own towers have
+    "model_cfg": {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text"},
+    "vision_cfg": {*_SHARED, "head_width", "image_size", "patch_size"},
+    "text_cfg": {*_SHARED, "context_length", "heads", "vocab_size"},
+}
+
 
 @dataclass(frozen=True)
 class ClipConfig:
@@ -70,7 +77,7 @@ def config_beside(weights: Path, source: Format) -> ClipConfig | None:
     content = read_json(path)
     if source is HUGGING_FACE:
         return _hugging_faces(path, content)
-    return _open_clips(path, content)
+    return open_clip_config(path, content)
 
 
 class _Section:
@@ -143,8 +150,19 @@ def _hugging_face_section(path: Path, content: Mapping[str, Any], tower: str) ->
     return _Section(path, f"{tower}_config", merged) if parts else None
 
 
-def _open_clips(path: Path, content: object) -> ClipConfig | None:
-    """An open_clip_config.json, or one of the library's own model configs."""
+def open_clip_config(path: Path, content: object) -> ClipConfig | None:
+    """An open_clip_config.json, or one of the library's own model configs, of a CLIP.
+
+    Args:
+        path: where it comes from, for messages.
+        content: what is there.
+
+    Returns:
+        The config; None if the content is none.
+
+    Raises:
+        ValueError: values that no CLIP has, or that cannot be followed.
+    """
     model = content.get("model_cfg", content) if isinstance(content, dict) else None
     if not isinstance(model, dict) or not all(
         isinstance(model.get(name), dict) for name in _OPEN_CLIPS_ONLY
@@ -175,6 +193,23 @@ def _open_clips(path: Path, content: object) -> ClipConfig | None:
     return ClipConfig(path, Architecture("quickgelu" if is_quick else "gelu", *towers), sizes)
 
 
+def is_plain_clip(config: Mapping[str, Any]) -> bool:
+    """Whether a model config of open_clip's is of CLIP's own two towers.
+
+    Args:
+        config: the library's model config; keys that are not known count as something else.
+    """
+    if set(config) - _PLAIN["model_cfg"]:
+        return False
+    for name, plain in _OPEN_CLIPS_ONLY.items():
+        section = config.get(name)
+        if not isinstance(section, dict) or set(section) - _PLAIN[name] - set(plain):
+            return False
+        if any(section.get(key, value) != value for key, value in plain.items()):
+            return False
+    return config["text_cfg"].get("vocab_size", VOCABULARY) == VOCABULARY
+
+
 def _eps(section: _Section) -> float:
     options = section.content.get("norm_kwargs") or {}
     if not isinstance(options, dict) or set(options) - {"eps"}:
@@ -194,10 +229,10 @@ def normalisation_note(weights: Path, mean: Sequence[float], std: Sequence[float
         path = weights.parent / name
         content = read_json(path) if path.is_file() else None
         content = content.get("preprocess_cfg", content) if isinstance(content, dict) else {}
-        own = [_colours(content, key) for key in ("mean", "std")]
+        own = [colours(content, key) for key in ("mean", "std")]
         if None in own:
             continue
-        if _alike(own[0], mean) and _alike(own[1], std):
+        if alike(own[0], mean) and alike(own[1], std):
             return ""
         return (
             f"{os.fspath(path)} normalises images with other colours than this run. To follow it, "
@@ -206,12 +241,21 @@ def normalisation_note(weights: Path, mean: Sequence[float], std: Sequence[float
     return ""
 
 
-def _colours(content: Mapping[str, Any], key: str) -> list[float] | None:
-    """Three numbers under `mean` (open_clip) or `image_mean` (Hugging Face), or None."""
+def colours(content: Mapping[str, Any], key: str) -> list[float] | None:
+    """What a library says of the colours of images.
+
+    Args:
+        content: of its config.
+        key: "mean" or "std", as open_clip has it; Hugging Face says `image_mean`.
+
+    Returns:
+        Three numbers; None where there are none.
+    """
     values = content.get(key, content.get(f"image_{key}"))
-    plain = isinstance(values, list) and len(values) == 3
-    return values if plain and all(type(value) in (int, float) for value in values) else None
+    plain = isinstance(values, (list, tuple)) and len(values) == 3
+    return list(values) if plain and all(type(v) in (int, float) for v in values) else None
 
 
-def _alike(one: Sequence[float], other: Sequence[float]) -> bool:
+def alike(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two colours [3] are the same but for their last digits."""
     return all(abs(a - b) < 1e-3 for a, b in zip(one, other, strict=True))

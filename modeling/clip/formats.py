@@ -108,7 +108,10 @@ def recognise(state_dict: Mapping[str, Tensor]) -> Format:
     for pattern, reason in _OTHER_MODELS.items():
         if any(re.match(pattern, name) for name in state_dict):
             bias = ", and it has a logit_bias, as SigLIP has" if "logit_bias" in state_dict else ""
-            raise ValueError(f"{reason}{bias}. Only CLIP's own towers can be used")
+            raise ValueError(
+                f"{reason}{bias}. Name its architecture, open_clip:ARCHITECTURE/FILE, or put its "
+                "config beside it (docs/backbones.md)"
+            )
     for known in FORMATS:
         if any(name.startswith(known.mark) for name in state_dict):
             return known

@@ -62,6 +62,16 @@ def import_clip() -> types.ModuleType:
     return clip
 
 
+def clip_modules() -> types.ModuleType:
+    """The modules that CLIP is built of: the package's `clip.model`.
+
+    Raises:
+        ImportError: the package is missing.
+    """
+    import_clip()
+    return importlib.import_module("clip.model")
+
+
 def _serve_coops_loading(module: types.ModuleType) -> None:
     """Let `module._download(module._MODELS[name])`, as trainer files of CoOp's kind say, work.
 
@@ -100,10 +110,14 @@ def _import() -> types.ModuleType:
 
 
 def available_backbones() -> dict[str, str]:
-    """Names that `load_clip` knows, each with one line about it."""
+    """Names of backbones, each with one line about it."""
     urls = _published()
     known = {name: f"OpenAI's {name}, downloaded once to {_cache_folder()}" for name in urls}
-    return {"tiny": "our small CLIP of the embedded default, drawn shapes only", **known}
+    ours = {"tiny": "our small CLIP of the embedded default, drawn shapes only"}
+    others = {
+        "open_clip:ARCH": "open_clip's SigLIP, EVA-02, MobileCLIP and others (docs/backbones.md)"
+    }
+    return {**ours, **known, **others}
 
 
 def _published() -> dict[str, str]:
@@ -171,7 +185,8 @@ def weight_path(name: str) -> Path:
         return weights_in(path)
     raise ValueError(
         f"MODEL.BACKBONE.NAME is {name!r}, which is neither a file nor one of tiny, "
-        f"{', '.join(urls)}.{hint(name, ['tiny', *urls])}"
+        f"{', '.join(urls)}.{hint(name, ['tiny', *urls])} Other architectures go by "
+        "open_clip:ARCHITECTURE/FILE (docs/backbones.md)."
     )
 
 
@@ -217,10 +232,8 @@ def build_clip(
     Raises:
         ValueError: the tensors are not those of a CLIP.
     """
-    import_clip()
-    package = importlib.import_module("clip.model")
     try:
-        model = assemble(package, state_dict, architecture or Architecture())
+        model = assemble(clip_modules(), state_dict, architecture or Architecture())
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
         raise no_clip(source, state_dict, e) from e
     for parameter in model.parameters():

@@ -10,12 +10,15 @@ from torch import Tensor, nn
 
 from common.threads import step_threads, threads
 from modeling.clip.clip_file import AUTO
-from modeling.clip.loader import load_clip
 from modeling.clip.precision import Precision
+from modeling.clip.tokenizer import Tokenizer
 from modeling.encoders.dense_image_encoder import DenseImageEncoder
 from modeling.encoders.features import Features
 from modeling.encoders.image_encoder import ImageEncoder
+from modeling.encoders.region_image_encoder import RegionImageEncoder
 from modeling.encoders.text_encoder import TextEncoder
+from modeling.towers.backbones import load_backbone
+from modeling.towers.image_tower import ImageTower
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class FrozenClip:
     It is no `nn.Module`: a model that holds one neither trains nor saves CLIP's weights.
 
     Args:
-        clip_model: a frozen `clip.model.CLIP`, as `load_clip` returns it, on its device.
+        clip_model: a frozen `clip.model.CLIP` or `DualTower`, as `load_backbone` returns it, on its
+            device.
         precision: the precision it was loaded in; one of `modeling.clip.precision.PRECISIONS`.
         regions: how to read regions beside the whole image; None reads none.
 
@@ -49,6 +53,7 @@ class FrozenClip:
         text_encoder: prompts to features [C, D].
         precision: autocast, and the gradient scaler that goes with it.
         device: where the towers lie.
+        uses_regions: whether images, and captions in their place, come with local features.
     """
 
     def __init__(
@@ -59,10 +64,13 @@ class FrozenClip:
         self.precision = Precision(precision, self.device)
         self.text_encoder = TextEncoder(clip_model)
         self.image_encoder: nn.Module
+        self.uses_regions = regions is not None
         if regions is None:
             self.image_encoder = ImageEncoder(clip_model)
         else:
-            self.image_encoder = DenseImageEncoder(
+            is_foreign = isinstance(clip_model.visual, ImageTower)
+            encoder = RegionImageEncoder if is_foreign else DenseImageEncoder
+            self.image_encoder = encoder(
                 clip_model, regions.pos_embed, regions.mean_token, regions.vit
             )
 
@@ -75,18 +83,33 @@ class FrozenClip:
         regions: RegionOptions | None = None,
         activation: str = AUTO,
     ) -> FrozenClip:
-        """Load a CLIP by name, or from a weight file; see `load_clip` for both and for errors."""
-        return cls(load_clip(name, precision, device, activation), precision, regions)
+        """Load a backbone by name or from a file; see `load_backbone` for both and for errors."""
+        return cls(load_backbone(name, precision, device, activation), precision, regions)
 
     @property
-    def uses_regions(self) -> bool:
-        """Whether images, and captions in their place, come with local features."""
-        return isinstance(self.image_encoder, DenseImageEncoder)
+    def tokenizer(self) -> Tokenizer:
+        """Texts to the tokens that `encode_texts` takes."""
+        return self.text_encoder.kind.tokenizer
 
     @property
     def logit_scale(self) -> float:
         """CLIP's own factor from cosines to logits, about 100."""
         return self.clip_model.logit_scale.exp().item()
+
+    @property
+    def logit_bias(self) -> float:
+        """What the towers' own logits have added to scaled cosines: SigLIP's bias; 0 in CLIP."""
+        return float(getattr(self.clip_model, "logit_bias", 0.0))
+
+    @property
+    def cosine_offset(self) -> Tensor | None:
+        """The cosine at which the towers' own logits are 0, a scalar; None without a bias.
+
+        SigLIP's sigmoid(scale * cosine + bias) is sigmoid(scale * (cosine - this)).
+        """
+        if self.logit_bias == 0:
+            return None
+        return torch.tensor(-self.logit_bias / self.logit_scale, device=self.device)
 
     @property
     def input_size(self) -> int:
@@ -117,7 +140,7 @@ class FrozenClip:
             return self.image_encoder(images)
 
     def encode_texts(self, tokens: Tensor) -> Features:
-        """Features of captions in place of images: token ids [B, 77] on the device."""
+        """Features of captions in place of images: `tokenizer`'s ids [B, L] on the device."""
         features = self.text_encoder.encode_views(tokens)
         return features if self.uses_regions else Features(features.global_features)
 

@@ -6,13 +6,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modeling.encoders.features import Features
+from modeling.towers.image_tower import input_dtype
 
 
 class ImageEncoder(nn.Module):
     """Images to global features, with the tower of a CLIP.
 
     Args:
-        clip_model: a frozen `clip.model.CLIP`.
+        clip_model: a frozen `clip.model.CLIP` or `DualTower`.
     """
 
     def __init__(self, clip_model: nn.Module) -> None:
@@ -34,5 +35,5 @@ class ImageEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Features:
         """Encode images [B, 3, H, W] into `Features` with global features [B, D]."""
-        features = self.visual(images.to(self.visual.conv1.weight.dtype))  # [B, D]
+        features = self.visual(images.to(input_dtype(self.visual)))  # [B, D]
         return Features(F.normalize(features.float(), dim=-1))

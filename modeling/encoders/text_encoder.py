@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modeling.clip.architecture import activation_of_block
-from modeling.clip.tokenizer import end_positions
+from modeling.clip.text_kind import text_kind
 from modeling.encoders.features import Features
 
 KeysValues = tuple[Tensor, Tensor]  # [C, heads, L, E / heads] each
@@ -17,35 +19,45 @@ _QUICKGELU_SLOPE = 1.702  # of OpenAI's activation, u * sigmoid(1.702 u)
 class TextEncoder(nn.Module):
     """Prompt embeddings to text features, with the text tower of a CLIP.
 
-    Attention is causal and only the row of the end token is read. So these savings are exact:
+    Only one row of each prompt is read, so that in the last block it alone needs a query, an
+    attention output and an MLP. CLIP's attention is causal and the row is the end token's, so that
+    these savings are exact, too, and made for such towers alone:
 
     - Positions behind the longest prompt cannot matter: prompts of 22 tokens give the features that
       77 positions give.
-    - In the last block the end token alone needs a query, an attention output and an MLP.
     - Tokens that all prompts start with are computed once for all of them.
 
     The stream between the blocks is fp32 in every precision; 16-bit weights multiply 16-bit copies.
 
     Args:
-        clip_model: a `clip.model.CLIP`; those of its weights that ask for gradients get them.
+        clip_model: a `clip.model.CLIP` or `DualTower`; those of its weights that ask for gradients
+            get them.
+
+    Attributes:
+        kind: how the tower reads its tokens.
     """
 
     def __init__(self, clip_model: nn.Module) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(map(_Block, clip_model.transformer.resblocks))
+        self.kind = text_kind(clip_model)
+        blocks = clip_model.transformer.resblocks
+        self.blocks = nn.ModuleList(_Block(block, self.kind.causal) for block in blocks)
         self.positional_embedding = clip_model.positional_embedding  # [77, E]
         self.token_embedding = clip_model.token_embedding
         self.ln_final = clip_model.ln_final
         self.text_projection = clip_model.text_projection  # [E, D]
+        self.projection_bias = getattr(clip_model, "projection_bias", None)  # [D]
 
     def forward(self, prompts: Tensor, eot: Tensor, shared: int = 0) -> Tensor:
         """Encode prompts.
 
         Args:
-            prompts: token embeddings [C, L, E], L at most 77.
-            eot: position of each prompt's end token [C].
+            prompts: token embeddings [C, L, E], L at most the tower's context length, and no less
+                where the tower sees padding.
+            eot: position at which each prompt is read [C]; CLIP's end token.
             shared: leading positions S at which all prompts are the same, so that the first
-                prompt's stand for all; S is below every end token.
+                prompt's stand for all; S is below every end token, and 0 where attention is not
+                causal.
 
         Returns:
             L2-normalised features [C, D], fp32.
@@ -63,34 +75,36 @@ class TextEncoder(nn.Module):
         last = self.blocks[-1]
         if shared:
             past = last.keys_values(last.ln_1(prefix))
-        up_to_end = _scores(positions <= eot[:, None, None, None])  # [C, 1, 1, L]
+        up_to_end = None
+        if self.kind.causal:
+            up_to_end = _scores(positions <= eot[:, None, None, None])  # [C, 1, 1, L]
         return self._project(last.read(x, eot - shared, past, up_to_end))  # [C, D]
 
     def encode_tokens(self, tokens: Tensor) -> Tensor:
         """Encode plain texts: token ids [N, 77] -> L2-normalised features [N, D], fp32."""
-        eot = end_positions(tokens)
-        length = int(eot.max()) + 1
-        return self(self.token_embedding(tokens[:, :length]), eot)
+        embedded = self.token_embedding(self.kind.without_padding(tokens))
+        return self(embedded, self.kind.read_positions(tokens))
 
     def encode_views(self, tokens: Tensor) -> Features:
         """Encode plain texts as images are: as a whole and word by word.
 
         Args:
-            tokens: token ids [N, 77].
+            tokens: token ids [N, 77], or of the tower's context length.
 
         Returns:
-            `Features` with the end token's feature [N, D] as the global one, and every position's
-            [N, L, D], up to the longest text's end token, as local ones. The mask [N, L] is True
-            up to and including a text's end token.
+            `Features` with the feature [N, D] that stands for the text as the global one, and every
+            position's [N, L, D], up to the longest text's end token, as local ones. The mask
+            [N, L] is True up to and including a text's end token.
         """
-        eot = end_positions(tokens)  # [N]
-        length = int(eot.max()) + 1
-        x = self._embed(self.token_embedding(tokens[:, :length]))
+        end = self.kind.tokenizer.end_positions(tokens)  # [N]
+        length = int(end.max()) + 1
+        x = self._embed(self.token_embedding(self.kind.without_padding(tokens)))
         for block in self.blocks:
             x, _ = block(x)
         words = self._project(x)  # [N, L, D]
-        mask = torch.arange(length, device=tokens.device) <= eot[:, None]
-        return Features(_row(words, eot)[:, 0], words, mask)
+        whole = _row(words, self.kind.read_positions(tokens))[:, 0]  # [N, D]
+        mask = torch.arange(length, device=tokens.device) <= end[:, None]
+        return Features(whole, words[:, :length], mask)
 
     def _embed(self, tokens: Tensor) -> Tensor:
         """The stream's start: token embeddings [C, L, E] with their positions, fp32."""
@@ -99,14 +113,17 @@ class TextEncoder(nn.Module):
     def _project(self, x: Tensor) -> Tensor:
         """Last norm and projection: [..., E] -> L2-normalised features [..., D], fp32."""
         features = self.ln_final(x).to(self.text_projection.dtype) @ self.text_projection
+        if self.projection_bias is not None:
+            features = features + self.projection_bias
         return F.normalize(features.float(), dim=-1)
 
 
 class _Block(nn.Module):
     """One residual block of CLIP's transformer, on fp32 streams."""
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: nn.Module, causal: bool) -> None:
         super().__init__()
+        self.causal = causal
         self.attention, self.ln_1, self.ln_2 = block.attn, block.ln_1, block.ln_2
         self.widen, self.narrow = block.mlp.c_fc, block.mlp.c_proj
         self.dtype = self.widen.weight.dtype
@@ -114,7 +131,10 @@ class _Block(nn.Module):
         # The factors cost nothing inside these vectors, as long as they stay as they are, and
         # inside the residual sum.
         is_quick = activation_of_block(block) == "quickgelu"
-        self.activation = F.silu if is_quick else F.gelu
+        if is_quick:
+            self.activation = F.silu
+        else:
+            self.activation = partial(F.gelu, approximate=block.mlp.gelu.approximate)
         self.slope = _QUICKGELU_SLOPE if is_quick else 1.0
         for name, vector in {
             "ln_weight": self.ln_2.weight,
@@ -132,7 +152,7 @@ class _Block(nn.Module):
         Args:
             x: the stream.
             past: keys and values [1, heads, S, E / heads] of what all C streams begin with.
-            mask: scores added before the softmax [L, S + L]; None is causal, without a past.
+            mask: scores added before the softmax [L, S + L]; None without a past: as the tower is.
 
         Returns:
             The block's output [C, L, E], and the stream's keys and values with the past's.
@@ -145,10 +165,11 @@ class _Block(nn.Module):
         """Keys and values of `ln_1`'s output [C, L, E], behind those of a past."""
         return _behind(past, *self._heads(normed, 1, 3))
 
-    def read(self, x: Tensor, row: Tensor, past: KeysValues | None, mask: Tensor) -> Tensor:
+    def read(self, x: Tensor, row: Tensor, past: KeysValues | None, mask: Tensor | None) -> Tensor:
         """Output of one row of each stream: x [C, L, E], row [C], mask [C, 1, 1, S + L] -> [C, E].
 
-        The other rows lend their keys and values and are not transformed themselves.
+        Without a mask it sees all rows. The other rows lend their keys and values and are not
+        transformed themselves.
         """
         normed = self.ln_1(x)
         memory = self.keys_values(normed, past)
@@ -176,7 +197,7 @@ class _Block(nn.Module):
         if mask is not None:
             mask = mask.to(queries.dtype)
         mixed = F.scaled_dot_product_attention(
-            queries, *memory, attn_mask=mask, is_causal=mask is None
+            queries, *memory, attn_mask=mask, is_causal=self.causal and mask is None
         )  # [C, heads, L, E / heads]
         x = x + self.attention.out_proj(mixed.transpose(1, 2).flatten(2).to(self.dtype))
         ln_weight = self._scaled("ln_weight", self.ln_2.weight)

@@ -13,8 +13,6 @@ from torch import Tensor
 from common.choices import check_choice
 from common.files import read_text
 from common.readers.json_files import read_json
-from modeling.clip.loader import encode_words, tokenize
-from modeling.clip.tokenizer import CONTEXT_LENGTH
 from modeling.encoders.text_encoder import TextEncoder
 
 OURS = Path(__file__).resolve().parents[2] / "assets" / "templates.txt"
@@ -161,14 +159,11 @@ def ensemble_features(texts: Sequence[Sequence[str]], text_encoder: TextEncoder)
         [C, D], L2-normalised, fp32, on the tower's device.
 
     Raises:
-        ValueError: a text of more than 77 tokens.
+        ValueError: a text of more tokens than the tower takes; CLIP's 77.
     """
     flat = [text for own in texts for text in own]
-    for text in flat:
-        if (used := 2 + len(encode_words(text))) > CONTEXT_LENGTH:
-            raise ValueError(f"CLIP takes {CONTEXT_LENGTH} tokens, {used} are in: {text!r}")
     device = text_encoder.text_projection.device
-    tokens = tokenize(flat).to(device)  # [T, 77]
+    tokens = text_encoder.kind.tokenizer.rows(flat).to(device)  # [T, 77]
     features = torch.cat([text_encoder.encode_tokens(part) for part in tokens.split(_CHUNK)])
     means = [own.mean(dim=0) for own in features.split([len(own) for own in texts])]
     return F.normalize(torch.stack(means), dim=-1)

@@ -25,7 +25,8 @@ class LogitScale(nn.Module):
     Args:
         scale: 0 or more; CLIP's own is about 100.
         learnable: the scale is trained, from there; it must then be above 0, as its logarithm is.
-        offset: "off", "fixed" at the mean cosine before training, or "learnt" from there.
+        offset: "off", "fixed" at the mean cosine before training (of SigLIP, whose logits have a
+            bias, at the cosine where they are 0), or "learnt" from there.
         key: what the user sets `scale` with, for the message.
 
     Raises:
@@ -57,9 +58,9 @@ class LogitScale(nn.Module):
         return hasattr(self, "offset")
 
     @torch.no_grad()
-    def set_offset(self, mean_cosine: Tensor) -> None:
-        """Set the offset to the mean cosine of images and classes before training."""
-        self.offset.copy_(mean_cosine)
+    def set_offset(self, cosine: Tensor) -> None:
+        """Set the offset to a cosine, a scalar, before training."""
+        self.offset.copy_(cosine)
 
     @property
     def factor(self) -> Tensor:

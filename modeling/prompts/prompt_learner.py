@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from common.choices import check_choice
-from modeling.clip.loader import encode_words, import_clip
-from modeling.clip.tokenizer import CONTEXT_LENGTH, end_positions
+from modeling.clip.text_kind import text_kind
+from modeling.clip.tokenizer import Tokenizer
 
 POSITIONS = ("end", "middle", "front")
 
@@ -22,7 +22,7 @@ class PromptLearner(nn.Module):
 
     Args:
         classnames: C names; underscores become spaces.
-        clip_model: the CLIP whose token embedding is used.
+        clip_model: the CLIP whose tokenizer and token embedding are used.
         roles: one set of contexts each, e.g. ("ctx",) or ("pos", "neg").
         n_ctx: M, the number of context tokens; taken from `ctx_init` where that is given.
         csc: class-specific contexts [C, M, E] instead of shared ones [M, E].
@@ -31,14 +31,15 @@ class PromptLearner(nn.Module):
         generator: source of the random start; torch's global one if None.
 
     Attributes:
-        eot: position of the end token in each prompt [C].
-        length: L, tokens of the longest prompt; nothing behind it can reach a feature.
+        eot: position at which each prompt is read [C]; CLIP's end token.
+        length: L, tokens of the longest prompt; nothing behind it can reach a feature. A text tower
+            that sees padding has all of its positions.
         shared_prefix: leading positions that are the same in all prompts and worth computing once:
             the start token and the shared contexts before the names. 0 where that is the start
-            token alone, which would cost more than it saves.
+            token alone, which would cost more than it saves, and where attention is not causal.
 
     Raises:
-        ValueError: an unknown position, no contexts, or a prompt that needs more than 77 tokens
+        ValueError: an unknown position, no contexts, or a prompt of more tokens than fit
             (the message names the class).
     """
 
@@ -56,7 +57,8 @@ class PromptLearner(nn.Module):
         super().__init__()
         check_choice("CLASS_TOKEN_POSITION", position, POSITIONS)
         embedding = clip_model.token_embedding
-        words = encode_words(ctx_init.replace("_", " "))
+        kind = text_kind(clip_model)
+        words = kind.tokenizer.encode(ctx_init.replace("_", " "))
         self.n_ctx = len(words) or n_ctx
         if self.n_ctx < 1:
             raise ValueError(f"N_CTX must be at least 1, got {n_ctx}.")
@@ -71,11 +73,13 @@ class PromptLearner(nn.Module):
             self.register_parameter(_parameter_name(role), nn.Parameter(start))
 
         before = {"end": self.n_ctx, "middle": self.n_ctx // 2, "front": 0}[position]
-        self.shared_prefix = 0 if csc or before == 0 else 1 + before
-        tokens, slots = _layout([name.replace("_", " ") for name in classnames], self.n_ctx, before)
-        eot = end_positions(tokens)  # [C]
-        self.length = int(eot.max()) + 1
-        tokens = tokens[:, : self.length].to(embedding.weight.device)
+        shares = kind.causal and not csc and before > 0
+        self.shared_prefix = len(kind.tokenizer.start) + before if shares else 0
+        names = [name.replace("_", " ") for name in classnames]
+        tokens, slots = _layout(names, kind.tokenizer, self.n_ctx, before)
+        eot = kind.read_positions(tokens)  # [C]
+        tokens = kind.without_padding(tokens).to(embedding.weight.device)
+        self.length = tokens.shape[1]
         frozen = embedding(tokens).detach().float()  # [C, L, E]
         # Rebuilt from the class names at every start, so that trained contexts move between sets.
         self.register_buffer("frozen", frozen, persistent=False)
@@ -97,26 +101,27 @@ def _parameter_name(role: str) -> str:
     return role if role == "ctx" else f"ctx_{role}"
 
 
-def _layout(names: list[str], n_ctx: int, before: int) -> tuple[Tensor, Tensor]:
+def _layout(
+    names: list[str], tokenizer: Tokenizer, n_ctx: int, before: int
+) -> tuple[Tensor, Tensor]:
     """Token ids [C, 77] of prompts with `before` contexts before the name; their places [C, M]."""
-    vocabulary = import_clip().tokenize("")[0]
-    sos, end = int(vocabulary[0]), int(vocabulary[1])
-    tokens = torch.zeros(len(names), CONTEXT_LENGTH, dtype=torch.long)
+    start, length = list(tokenizer.start), tokenizer.context_length
+    tokens = torch.full((len(names), length), tokenizer.pad, dtype=torch.long)
     slots = torch.zeros(len(names), n_ctx, dtype=torch.long)
     for row, name in enumerate(names):
         # "name." is encoded as one string, because the full stop may merge into the name's tokens.
-        name_ids, sentence_ids = encode_words(name), encode_words(name + ".")
-        used = 2 + n_ctx + len(sentence_ids)
-        if used > CONTEXT_LENGTH:
+        name_ids, sentence_ids = tokenizer.encode(name), tokenizer.encode(name + ".")
+        around = len(start) + 1
+        used = around + n_ctx + len(sentence_ids)
+        if used > length:
             raise ValueError(
                 f"The prompt of class {name!r} needs {used} tokens ({n_ctx} of context, "
-                f"{len(sentence_ids)} of name, 2 of start and end), CLIP takes {CONTEXT_LENGTH}. "
-                f"Lower N_CTX or shorten the name."
+                f"{len(sentence_ids)} of name, {around} of start and end), {tokenizer.name} takes "
+                f"{length}. Lower N_CTX or shorten the name."
             )
         head, tail = sentence_ids[: len(name_ids)], sentence_ids[len(name_ids) :]
-        row_ids = [sos, *[0] * before, *head, *[0] * (n_ctx - before), *tail, end]
+        row_ids = [*start, *[0] * before, *head, *[0] * (n_ctx - before), *tail, tokenizer.end]
         tokens[row, : len(row_ids)] = torch.tensor(row_ids)
-        first = torch.arange(1, before + 1)
-        second = torch.arange(1 + before + len(head), 1 + n_ctx + len(head))
-        slots[row] = torch.cat([first, second])
+        places = torch.arange(len(start), len(start) + n_ctx)
+        slots[row] = torch.where(torch.arange(n_ctx) < before, places, places + len(head))
     return tokens, slots

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from modeling.towers.image_tower import ImageTower
 from modeling.tuning.lora import add_lora
 from modeling.tuning.own_weights import tune_biases, tune_last_blocks, tune_norms
 from modeling.tuning.visual_prompts import VisualPrompts
@@ -46,8 +47,14 @@ def tune_tower(
         All that is trained, and nothing else.
 
     Raises:
-        ValueError: prompts for a ResNet, or an option that is too large for the tower.
+        ValueError: prompts for a ResNet, an option that is too large for the tower, or a tower of
+            another library.
     """
+    if isinstance(tower, ImageTower):
+        raise ValueError(
+            f"TRAINER.TUNE.NAME {kind} is for CLIP's own image towers, and this one is another "
+            "library's. Set TRAINER.TUNE.TOWER text, or train all of it with FinetuneCLIP."
+        )
     if kind == "vpt" and hasattr(tower, "attnpool"):
         raise ValueError(
             "TRAINER.TUNE.NAME vpt is for vision transformers: a ResNet reads no tokens. "

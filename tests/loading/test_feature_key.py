@@ -56,6 +56,14 @@ class TestEncoderKey:
         ]
         assert len({tuple(key.items()) for key in keys}) == len(keys)
 
+    def test_the_order_of_a_set_does_not_count(self):
+        encoders = [ImageEncoder(random_clip()) for _ in range(3)]
+        words = [f"word {i}" for i in range(50)]
+        for encoder, own in zip(encoders, (words, words[::-1], words[1:]), strict=True):
+            encoder.words = set(own)
+        first, same, other = map(self.key, encoders)
+        assert first == same != other
+
     @pytest.mark.parametrize("kind", [ImageEncoder, DenseImageEncoder, TextEncoder])
     def test_the_architecture_counts(self, kind):
         own = random_clip().state_dict()

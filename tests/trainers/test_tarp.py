@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from modeling.clip.tokenizer import tokenize
+from modeling.clip.loader import tokenize
 from modeling.encoders.features import Features
 from modeling.encoders.frozen_clip import FrozenClip, RegionOptions
 from modeling.prompts.prompt_model import Batch

@@ -196,10 +196,12 @@ class PromptTrainer(TrainerX):
         self.data.fill_cache()  # now, with all threads
 
     def set_offset(self) -> None:
-        """Start COSINE_OFFSET at the mean cosine; a resumed run brings its own."""
+        """Start COSINE_OFFSET at SigLIP's own, or the mean cosine; a resumed run brings its own."""
         if self.model.scale.has_offset:
-            features = self.data.first_features()
-            self.model.scale.set_offset(self.model.mean_cosine(features))
+            offset = self.clip.cosine_offset
+            if offset is None:
+                offset = self.model.mean_cosine(self.data.first_features())
+            self.model.scale.set_offset(offset)
 
     def before_epoch(self) -> None:
         """Draw this epoch's order and views."""

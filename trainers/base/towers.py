@@ -8,10 +8,10 @@ from yacs.config import CfgNode
 
 from common.shared import shared
 from loading.cache.feature_key import clip_digest
-from modeling.clip.configs import normalisation_note
-from modeling.clip.loader import load_clip, weight_path
 from modeling.encoders.frozen_clip import FrozenClip, RegionOptions
 from modeling.prompts.prompt_model import PromptModel
+from modeling.towers.backbones import find_backbone
+from modeling.towers.preprocessing import preprocessing_note
 from trainers.base.tower_tuning import tuned_towers
 
 
@@ -42,20 +42,20 @@ def load_towers(
     if model.looks_at_regions(options):
         dense = cfg.MODEL.DENSE
         regions = RegionOptions(dense.POS_EMBED, dense.MEAN_TOKEN, dense.VIT)
-    backbone, inputs = cfg.MODEL.BACKBONE, cfg.INPUT
-    path = weight_path(backbone.NAME)
+    inputs, activation = cfg.INPUT, cfg.MODEL.BACKBONE.ACTIVATION
+    backbone = find_backbone(cfg.MODEL.BACKBONE.NAME)
 
     def load() -> tuple[nn.Module, str]:
-        clip_model = load_clip(backbone.NAME, options.PREC, device, backbone.ACTIVATION)
+        clip_model = backbone.load(options.PREC, device, activation)
         return clip_model, clip_digest(clip_model)
 
-    status = path.stat()
-    file = (path.absolute(), status.st_size, status.st_mtime_ns)
-    key = (*file, options.PREC, device, backbone.ACTIVATION)
+    status = backbone.weights.stat()
+    file = (backbone.name, backbone.weights.absolute(), status.st_size, status.st_mtime_ns)
+    key = (*file, options.PREC, device, activation)
     learns = image_learns or tuned_towers(cfg)
     clip_model, digest = load() if learns else shared(key, load)
     clip = FrozenClip(clip_model, options.PREC, regions)
     clip.image_encoder.check_input_size(*inputs.SIZE)
-    if note := normalisation_note(path, inputs.PIXEL_MEAN, inputs.PIXEL_STD):
+    if note := preprocessing_note(backbone, inputs):
         print(note)
     return clip, digest

@@ -156,7 +156,12 @@ class TrainingData:
         if self.texts is not None:
             print(f"Training on {len(self.texts.sentences):,} texts in place of images.")
             self.train_loader = TextLoader(
-                self.texts.sentences, self.targets, self._encode_texts, sampler, clip.device
+                self.texts.sentences,
+                self.targets,
+                self._encode_texts,
+                sampler,
+                clip.device,
+                tokenizer=clip.tokenizer,
             )
         elif self._countable:
             self.train_loader = loaders.train(dataset.train_x, self._training, sampler)
@@ -216,6 +221,7 @@ class TrainingData:
             options.CAPTION_PICK,
             options.CAPTION_MISSING,
             self.seed,
+            self._clip.tokenizer,
         )
 
     def texts_beside_images(self) -> LabelledTexts | None:
@@ -231,7 +237,10 @@ class TrainingData:
         corpus = self.dataset.labelled_texts(settings)
         print("Training on texts beside images: " + ", ".join(corpus.notes))
         targets = torch.as_tensor(corpus.labels)  # [T, C]
-        texts = LabelledTexts(corpus.sentences, targets, self._encode_texts, self._clip.device)
+        clip = self._clip
+        texts = LabelledTexts(
+            corpus.sentences, targets, self._encode_texts, clip.device, tokenizer=clip.tokenizer
+        )
         _ = texts.cache  # now, with all threads, and before a step may be recorded
         return texts
 
