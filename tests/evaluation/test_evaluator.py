@@ -320,3 +320,12 @@ def test_unseen_classes():
     assert metrics["mAP_unseen"] == pytest.approx((aps[2] + aps[4]) / 2)
     assert metrics["mAP_seen"] == pytest.approx((aps[0] + aps[1] + aps[3]) / 3)
     assert "OF1_top2_zsl" in metrics and next(iter(metrics)) == "mAP"
+
+
+def test_unseen_classes_are_ranked_in_the_space_asked_for():
+    logits, targets = make_split()
+    linked = make_evaluator(describe=False, SCORE="softmax_link", LINK_CENTRE=25.0, LINK_WIDTH=1.0)
+    linked.describe_classes(COUNTS, GROUPS, [True, True, False, True, False])
+    metrics = run(linked, logits, targets)
+    aps = [row["AP"] for row in linked.per_class]
+    assert metrics["mAP_unseen"] == pytest.approx((aps[2] + aps[4]) / 2)
