@@ -59,6 +59,7 @@ declare_rules(
     "TEST",
     {
         "SCORE": Choice(SCORES),
+        "LINK_CENTRE": Number(),
         "LINK_WIDTH": Number(least=0),
         "THRESHOLD": Number(above=0, below=1),
         "TOP_K": Each(Number(least=1, whole=True)),
