@@ -14,6 +14,7 @@ from modeling.encoders.image_views import (
     largest_size,
     parse_views,
 )
+from modeling.towers.image_tower import ImageTower
 from tests.helpers.small_clip import RESOLUTION, random_clip
 
 STRIDE = {"ViT": 8, "RN": 32}
@@ -124,5 +125,11 @@ def test_what_does_not_fit_is_refused():
     views = parse_views("20", (32, 32))
     with pytest.raises(ValueError, match="20 pixels is no side .* every 8 pixels.*take 16 or 24"):
         FrozenClip(random_clip()).look_at_views(test=views)
+    other = FrozenClip(random_clip())
+    other.clip_model.visual = ImageTower(torch.nn.Identity(), 32)  # another library's
+    other.look_at_views(test=parse_views("flip", (32, 32)))
+    assert [view.mirrored for view in other.test_encoder.views] == [False, True]
+    with pytest.raises(ValueError, match="takes pictures of 32 x 32 pixels alone"):
+        other.look_at_views(test=parse_views("flip 40", (32, 32)))
     with pytest.raises(ValueError, match="needs a method that looks at regions"):
         FrozenClip(random_clip()).look_at_views(bag=parse_views("flip", (32, 32)))
