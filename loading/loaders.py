@@ -49,6 +49,7 @@ class LoaderFactory:
 
     Attributes:
         encode: images [B, 3, H, W] on the device to `Features`.
+        test_encode: the same in evaluations; None as in training.
         read: path to PIL image.
         device: where features go.
         workers: decoding processes of training steps.
@@ -56,6 +57,7 @@ class LoaderFactory:
         cache: one of `CACHES`.
         tunes_image_encoder: whether `encode` changes from step to step.
         store: where features are kept for later runs; None keeps them for this run alone.
+        test_store: likewise, of `test_encode`.
         seconds: spent so far on making and loading caches.
     """
 
@@ -67,13 +69,19 @@ class LoaderFactory:
     cache: str = "auto"
     tunes_image_encoder: bool = False
     store: FeatureStore | None = None
+    test_encode: Callable[[Tensor], Features] | None = None
+    test_store: FeatureStore | None = None
     seconds: float = field(default=0.0, init=False)
     _trained: dict[tuple[int, int], CachedLoader] = field(default_factory=dict, init=False)
     _encoder: FeatureEncoder = field(init=False)
+    _test_encoder: FeatureEncoder = field(init=False)
 
     def __post_init__(self) -> None:
         check_choice("DATALOADER.CACHE", self.cache, CACHES)
-        self._encoder = FeatureEncoder(self.encode, self.device, self.encode_batch, self.store)
+        device, batch = self.device, self.encode_batch
+        self._encoder = self._test_encoder = FeatureEncoder(self.encode, device, batch, self.store)
+        if self.test_encode is not None:
+            self._test_encoder = FeatureEncoder(self.test_encode, device, batch, self.test_store)
 
     def train(
         self, items: Sequence[Item], transform: Callable[[Any], Tensor], sampler: EpochBatchSampler
@@ -91,7 +99,7 @@ class LoaderFactory:
             )
         images = ImageDataset(items, self.read, transform)
         views = ("plain", "mirrored")[: 1 + (sampler.flip > 0)]
-        loader = self._fixed(self._kind(), images, sampler, "train", views)
+        loader = self._fixed(self._kind(), images, sampler, "train", views, self._encoder)
         if isinstance(loader, CachedLoader):
             self._trained[id(items), id(transform)] = loader
         return loader
@@ -140,10 +148,10 @@ class LoaderFactory:
             len(items), _ROWS if kind == "features" else self.encode_batch
         )
         trained = self._trained.get((id(items), id(transform)))
-        if trained is not None:  # its first view is the plain one
+        if trained is not None and self.test_encode is None:  # its first view is the plain one
             return CachedLoader(lambda: trained.cache, sampler)
         images = ImageDataset(items, self.read, transform)
-        return self._fixed(kind, images, sampler, title, ("plain",))
+        return self._fixed(kind, images, sampler, title, ("plain",), self._test_encoder)
 
     def _kind(self, obstacle: str = "", silent: bool = False) -> str:
         """What to cache, where `obstacle` says why features cannot be."""
@@ -167,10 +175,11 @@ class LoaderFactory:
         sampler: EpochBatchSampler | SequentialBatchSampler,
         title: str,
         views: Sequence[str],
+        encoder: FeatureEncoder,
     ) -> Iterable[dict[str, Any]]:
         """The loader of images under a fixed transform."""
         if kind == "features":
-            return self._cached(lambda: self._encoder.fixed(images, title, views), sampler)
+            return self._cached(lambda: encoder.fixed(images, title, views), sampler)
         if kind == "images":
             to_pixels, finish = split_at_pixels(images.transform)
             pixels = ImageDataset(images.items, self.read, to_pixels)

@@ -15,6 +15,7 @@ from torchvision.transforms import InterpolationMode, v2
 from yacs.config import CfgNode
 
 from common.choices import check_choice, hint
+from modeling.encoders.image_views import largest_size, parse_views
 
 RESIZES = {
     "squash": "the whole picture, sides scaled separately to the input size",
@@ -91,13 +92,27 @@ def fixed_transform(
 def evaluation_transform(cfg: CfgNode) -> Callable[[Any], Tensor]:
     """`fixed_transform` as a config's INPUT keys say, which every evaluation uses.
 
+    Pictures come in the size of the largest view (INPUT.TEST_VIEWS, INPUT.REGION_VIEWS).
+
     Returns:
         PIL image to tensor [3, H, W].
     """
     options = cfg.INPUT
     normalises = "normalize" in options.TRANSFORMS
     colours = (options.PIXEL_MEAN, options.PIXEL_STD) if normalises else (None, None)
-    return fixed_transform(tuple(options.SIZE), options.RESIZE, options.INTERPOLATION, *colours)
+    size = picture_size(options)
+    return fixed_transform(size, options.RESIZE, options.INTERPOLATION, *colours)
+
+
+def picture_size(inputs: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width in which an evaluation reads pictures, for all of its views.
+
+    Args:
+        inputs: the config's INPUT keys.
+    """
+    size = inputs["SIZE"]
+    words = inputs.get("TEST_VIEWS") or inputs.get("REGION_VIEWS") or ""  # other configs have none
+    return largest_size(parse_views(words, size), size)
 
 
 def clip_transform(side: int) -> Callable[[Any], Tensor]:

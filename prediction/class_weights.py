@@ -62,6 +62,11 @@ def class_weights(run: TrainedModel) -> ClassWeights:
     """
     model, name = run.model, run.cfg.TRAINER.NAME
     check_same_for_all_images(run)
+    if run.cfg.INPUT.TEST_VIEWS:
+        raise ValueError(
+            f"{name} averages logits over views (INPUT.TEST_VIEWS), and one matrix sees one. Write "
+            "a graph with all views, --onnx FILE.onnx, or add: INPUT.TEST_VIEWS ''"
+        )
     if model.looks_at_regions(vars(model.options)):
         raise ValueError(
             f"{name} weighs the regions of an image, class by class; one matrix over features of "

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from common.download import file_digest
 from evaluation.fitted.saved_thresholds import load_thresholds
+from loading.transforms import picture_size
 from modeling.towers.backbones import find_backbone
 from prediction.trained_model import TrainedModel
 
@@ -42,7 +43,7 @@ def described(run: TrainedModel) -> dict[str, str]:
         "backbone_tuned": json.dumps(run.tunes_image_encoder),
         "score": cfg.TEST.SCORE,
         "probability": "softmax" if cfg.TEST.SCORE == "softmax" else "sigmoid",
-        "size": json.dumps(list(inputs.SIZE)),
+        "size": json.dumps(list(picture_size(inputs))),
         "resize": inputs.RESIZE,
         "interpolation": inputs.INTERPOLATION,
         "mean": json.dumps(list(inputs.PIXEL_MEAN) if normalises else [0.0] * 3),

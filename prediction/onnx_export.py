@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from common.files import replacing
+from loading.transforms import picture_size
 from prediction.class_weights import check_same_for_all_images, to_full_precision
 from prediction.export_metadata import described, threshold_log_odds
 from prediction.trained_model import TrainedModel
@@ -30,19 +31,19 @@ class ImageToLogits(nn.Module):
 
     def __init__(self, run: TrainedModel) -> None:
         super().__init__()
-        self.model, self.image_encoder = run.model, run.model.clip.image_encoder
+        self.model, self.image_encoder = run.model, run.model.clip.test_encoder
         self.text = run.text
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C]."""
-        return self.model.logits(self.image_encoder(images), self.text)
+        return self.model.mean_logits(self.image_encoder(images), self.text)
 
 
 def write_onnx(run: TrainedModel, path: str | Path) -> float:
     """Write a model as an ONNX graph from preprocessed images to logits, any batch size.
 
-    The input is "images" [batch, 3, H, W] with the run's INPUT.SIZE, the output "logits"
-    [batch, C]. The metadata are those of `prediction.export_metadata`,
+    The input is "images" [batch, 3, H, W] in the size that the run reads pictures in, the output
+    "logits" [batch, C]. The metadata are those of `prediction.export_metadata`,
     with the thresholds' log-odds in JSON.
 
     Args:
@@ -62,7 +63,7 @@ def write_onnx(run: TrainedModel, path: str | Path) -> float:
     check_same_for_all_images(run)
     to_full_precision(run)
     module = ImageToLogits(run).eval()
-    shape = (3, *run.cfg.INPUT.SIZE)
+    shape = (3, *picture_size(run.cfg.INPUT))
     with replacing(path) as temporary:
         _record(module, shape, temporary)
         chosen = {"threshold_log_odds": json.dumps(threshold_log_odds(run).tolist())}

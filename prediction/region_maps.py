@@ -27,6 +27,8 @@ def looks_at_regions(run: TrainedModel) -> bool:
 def region_cosines(run: TrainedModel, features: Features) -> Tensor:
     """Similarity [B, R, C] that each region would give its image, were it the only region.
 
+    Of several views it is the first one, which is plain (`region_grid`).
+
     That is the method's own similarity (`PromptModel.cosines`), whatever its prompts are: of
     DualCoOp, for one, the cosine with the positive prompt minus that with the negative one. A
     share of the whole image, where the method takes one, is the same in all regions.
@@ -38,6 +40,7 @@ def region_cosines(run: TrainedModel, features: Features) -> Tensor:
     Returns:
         In fp32; R leaves out a ResNet's mean token (MODEL.DENSE.MEAN_TOKEN), which has no place.
     """
+    features, _ = run.model.clip.first_view(features)
     local = features.local_features  # [B, R, D]
     if run.cfg.MODEL.DENSE.MEAN_TOKEN:
         local = local[:, 1:]
@@ -56,8 +59,25 @@ def region_map(run: TrainedModel, features: Features, column: int) -> Tensor:
         features: of one image.
         column: of the class.
     """
-    rows = run.cfg.INPUT.SIZE[0] // run.model.clip.image_encoder.stride
+    rows = region_grid(run, features)[0]
     return region_cosines(run, features)[0, :, column].unflatten(0, (rows, -1)).cpu()
+
+
+def region_grid(run: TrainedModel, features: Features) -> tuple[int, int]:
+    """Rows and columns of the regions that `region_cosines` tells of.
+
+    Args:
+        run: a trained model that looks at regions.
+        features: of its images.
+    """
+    height, width = view_size(run, features)
+    stride = run.model.clip.image_encoder.stride
+    return height // stride, width // stride
+
+
+def view_size(run: TrainedModel, features: Features) -> tuple[int, int]:
+    """Height and width in pixels of the view that `region_cosines` tells of."""
+    return tuple(run.model.clip.first_view(features)[1] or run.cfg.INPUT.SIZE)
 
 
 def seen_part(inputs: Mapping[str, Any], width: int, height: int) -> tuple[float, ...]:

@@ -92,7 +92,7 @@ def _computed_scores(model: TrainedModel, split: str) -> SavedScores:
     logits, targets, paths = [], [], []
     with torch.inference_mode():
         for batch in tqdm(loaders[split], f"Score {split} images", leave=False):
-            logits.append(model.logits_of(data.features(batch)).cpu())
+            logits.append(model.logits_of(data.test_features(batch)).cpu())
             targets.append(data.batch_targets(batch).cpu())
             paths += batch.get("impath", ())
     return SavedScores(torch.cat(logits), torch.cat(targets), paths)

@@ -84,7 +84,8 @@ class TrainedModel:
     def features(self, images: Tensor) -> Features:
         """Features of preprocessed images [B, 3, H, W]."""
         with torch.inference_mode():
-            return self.model.clip.encode_images(images.to(self.device, non_blocking=True))
+            images = images.to(self.device, non_blocking=True)
+            return self.model.clip.encode_test_images(images)
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits [B, C], fp32, of preprocessed images [B, 3, H, W]."""
@@ -94,7 +95,7 @@ class TrainedModel:
     def logits_of(self, features: Features) -> Tensor:
         """Logits [B, C], fp32, of features that this model's `features`, or its equal, made."""
         with torch.inference_mode():
-            return self.model.logits(features, self.text).float()
+            return self.model.mean_logits(features, self.text).float()
 
     def scores(self, logits: Tensor) -> Tensor:
         """Probabilities [B, C] that TEST.THRESHOLD is compared with, of logits [B, C]."""

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from common.files import write_whole
 from loading.images import PictureError, read_picture
 from prediction import TrainedModel
-from prediction.region_maps import region_cosines
+from prediction.region_maps import region_cosines, view_size
 from reporting.methods import Ranking
 from reporting.mistakes import Mistake, worst_mistakes
 from reporting.regions import Box, region_box
@@ -149,8 +149,10 @@ def _find_regions(
     by_path: Mapping[str, list[tuple[int, Entry]]],
 ) -> None:
     images = torch.stack([run.transform(picture) for picture in pictures.values()])
-    best = region_cosines(run, run.features(images)).argmax(dim=1).tolist()  # [B, C]
+    features = run.features(images)
+    best = region_cosines(run, features).argmax(dim=1).tolist()  # [B, C]
     stride = run.model.clip.image_encoder.stride
+    inputs = {**run.cfg.INPUT, "SIZE": view_size(run, features)}
     for regions, (path, picture) in zip(best, pictures.items(), strict=True):
         for column, entry in by_path[path]:
-            entry.box = region_box(regions[column], stride, run.cfg.INPUT, *picture.size)
+            entry.box = region_box(regions[column], stride, inputs, *picture.size)

@@ -27,6 +27,7 @@ from modeling.prompts.class_prompts import check_sources, class_sentences, ensem
 from modeling.prompts.logit_scale import LogitScale
 from modeling.prompts.prompt_model import Batch, PromptModel
 from trainers.base import PromptTrainer, method_node
+from trainers.base.texts_beside_images import texts_beside_images
 
 DrawTexts = Callable[[Tensor], tuple[Features, Tensor]]
 
@@ -173,10 +174,19 @@ class TARP(PromptTrainer):
             )
 
     def model_arguments(self) -> dict[str, Any]:
-        """The classes' counts, and labelled captions where the loss on them counts."""
-        texts = self.data.texts_beside_images() if self.method_cfg.LAMBDA > 0 else None
-        draw = None if texts is None else texts.draw
-        return {"class_counts": self.data.class_counts, "texts": draw}
+        """The classes' counts, and labelled captions where the loss on them counts.
+
+        Raises:
+            ValueError: there are captions, and none can be used.
+        """
+        arguments = {"class_counts": self.data.class_counts}
+        if self.method_cfg.LAMBDA == 0:
+            return arguments
+        try:
+            texts = texts_beside_images(self.data, self.clip)
+        except ValueError as error:
+            raise ValueError(f"{error} Or do without: TRAINER.TARP.LAMBDA 0") from error
+        return arguments if texts is None else {**arguments, "texts": texts.draw}
 
     def param_groups(self, learner: TextAnchors) -> list[dict[str, Any]]:
         """Residuals decay towards the text features; scales and biases have no decay."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from modeling.clip.tokenizer import Tokenizer
 from modeling.encoders.dense_image_encoder import DenseImageEncoder
 from modeling.encoders.features import Features
 from modeling.encoders.image_encoder import ImageEncoder
+from modeling.encoders.image_views import ResizableImageEncoder, View, ViewsEncoder
 from modeling.encoders.region_image_encoder import RegionImageEncoder
 from modeling.encoders.text_encoder import TextEncoder
 from modeling.towers.backbones import load_backbone
@@ -50,6 +52,7 @@ class FrozenClip:
     Attributes:
         clip_model: the CLIP itself.
         image_encoder: images [B, 3, H, W] to `Features`.
+        test_encoder: the same in evaluations, which may look at several views (`look_at_views`).
         text_encoder: prompts to features [C, D].
         precision: autocast, and the gradient scaler that goes with it.
         device: where the towers lie.
@@ -73,6 +76,7 @@ class FrozenClip:
             self.image_encoder = encoder(
                 clip_model, regions.pos_embed, regions.mean_token, regions.vit
             )
+        self.test_encoder = self.image_encoder
 
     @classmethod
     def load(
@@ -138,6 +142,65 @@ class FrozenClip:
         """Features of images [B, 3, H, W] on the device."""
         with self.autocast():
             return self.image_encoder(images)
+
+    def encode_test_images(self, images: Tensor) -> Features:
+        """Features of images [B, 3, H, W] of an evaluation, on the device; see `views_of`."""
+        with self.autocast():
+            return self.test_encoder(images)
+
+    def look_at_views(self, bag: Sequence[View] = (), test: Sequence[View] = ()) -> None:
+        """Encode several views of each image.
+
+        Args:
+            bag: their regions are one bag, in training and in evaluations; none: the image alone.
+            test: of an evaluation alone, whose logits are averaged; none: the image alone.
+
+        Raises:
+            ValueError: a bag for a CLIP without regions, or a size that the stride does not divide.
+        """
+        if bag and not self.uses_regions:
+            raise ValueError("a bag of regions needs a method that looks at regions")
+        if bag:
+            self.image_encoder = self.test_encoder = self._views_encoder(bag, True)
+        if test:
+            self.test_encoder = self._views_encoder(test, False)
+
+    def _views_encoder(self, views: Sequence[View], in_one_bag: bool) -> ViewsEncoder:
+        encoder, own = self.image_encoder, self.input_size
+        others = {side for view in views for side in (view.height, view.width)} - {own}
+        if others and isinstance(self.clip_model.visual, ImageTower):
+            raise ValueError(f"this backbone takes pictures of {own} x {own} pixels alone")
+        if others and not self.uses_regions:
+            encoder = ResizableImageEncoder(self.clip_model)
+        for side in others:
+            if side % encoder.stride:
+                near = max(side // encoder.stride, 1) * encoder.stride
+                raise ValueError(
+                    f"{side} pixels is no side of a view: this CLIP has a region every "
+                    f"{encoder.stride} pixels, which must divide it; take {near} or "
+                    f"{near + encoder.stride}"
+                )
+        return ViewsEncoder(encoder, views, in_one_bag).to(self.device)
+
+    def views_of(self, features: Features) -> list[Features]:
+        """The views that an evaluation averages, of what `encode_test_images` gave or its equal."""
+        several = features.global_features.dim() == 3  # [B, V, D]
+        return self.test_encoder.split(features) if several else [features]
+
+    def first_view(self, features: Features) -> tuple[Features, tuple[int, int] | None]:
+        """The first view of `encode_test_images`' features, which is plain.
+
+        Returns:
+            Its features, and its height and width in pixels; None: those of the images.
+        """
+        encoder = self.test_encoder
+        if not isinstance(encoder, ViewsEncoder):
+            return features, None
+        first, view = encoder.split(features)[0], encoder.views[0]
+        local = first.local_features
+        if local is not None:
+            local = local[:, : encoder.regions()[0]]
+        return Features(first.global_features, local), (view.height, view.width)
 
     def encode_texts(self, tokens: Tensor) -> Features:
         """Features of captions in place of images: `tokenizer`'s ids [B, L] on the device."""

@@ -187,6 +187,13 @@ class PromptModel(nn.Module):
         """Logits [B, C], fp32: scaled cosines."""
         return self.scale(self.cosines(features, text))
 
+    def mean_logits(self, features: Features, text: Any) -> Tensor:  # noqa: ANN401
+        """Logits [B, C] of an evaluation: their mean, where it looks at several views."""
+        views = self.clip.views_of(features)
+        if len(views) == 1:
+            return self.logits(features, text)
+        return torch.stack([self.logits(view, text) for view in views]).mean(dim=0)
+
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Loss terms for the log; the one called "loss" is minimised.
 

@@ -20,6 +20,8 @@ EXPORTED = {
     "TaIDPT": ("TaIDPT", "ViT"),
     "PVLR": ("PVLR", "ViT"),
     "TARP": ("TARP", "ViT"),
+    "TARP, regions of four views": ("TARP", "ViT", "INPUT.REGION_VIEWS", "flip 32 40"),
+    "CoOp, mean of four views": ("CoOp", "ViT", "INPUT.TEST_VIEWS", "flip 32 40"),
     "CoOp with regions": ("CoOp", "ViT", "TRAINER.COOP.REGION_WEIGHT", "0.5"),
     "CoOp": ("CoOp", "ViT"),
     "CoOp on a ResNet": ("CoOp", "RN"),

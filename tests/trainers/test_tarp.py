@@ -231,6 +231,14 @@ def test_a_set_without_captions_is_trained_on_images_alone(roots, tmp_path, buil
     assert results(tmp_path / "out")["epoch"] == 1
 
 
+def test_captions_that_name_no_class_tell_how_to_do_without(roots, tmp_path, build):
+    root = shutil.copytree(roots["ViT"], tmp_path / "other")
+    (root / "mine" / "captions.txt").write_text("pictures/train0.png the weather\n")
+    with pytest.raises(ValueError, match=r"names a class.*Or do without: TRAINER.TARP.LAMBDA 0"):
+        build(root=root)
+    assert build("TRAINER.TARP.LAMBDA", 0.0, root=root).model.texts is None
+
+
 def test_captions_alone_can_be_trained_on(build, tmp_path):
     trainer = build("DATASET.TEXT_AS_IMAGE", True, "OPTIM.MAX_EPOCH", "1")
     assert trainer.model.texts is None  # beside captions there are no others

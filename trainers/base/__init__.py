@@ -5,7 +5,7 @@
 
 from yacs.config import CfgNode
 
-from trainers.base import options, tower_tuning, training_data
+from trainers.base import options, tower_tuning, training_data, views
 from trainers.base.options import method_node
 from trainers.base.prompt_trainer import PromptTrainer
 
@@ -14,5 +14,5 @@ __all__ = ["PromptTrainer", "extend_cfg", "method_node"]
 
 def extend_cfg(cfg: CfgNode) -> None:
     """Declare the keys of all prompt trainers."""
-    for part in (options, training_data, tower_tuning):
+    for part in (options, training_data, tower_tuning, views):
         part.extend_cfg(cfg)

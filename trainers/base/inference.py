@@ -32,4 +32,4 @@ class Inference:
         """Logits [B, C] of the features of B images."""
         if self._texts is None:
             self._texts = self.model.autocast_text_features()
-        return self.model.logits(features, self._texts)
+        return self.model.mean_logits(features, self._texts)

@@ -18,6 +18,7 @@ from modeling.prompts.prompt_learner import POSITIONS
 from modeling.prompts.prompt_model import PromptModel
 from trainers.base.epoch_selection import FINAL_MODELS
 from trainers.base.plateau import PLATEAU
+from trainers.base.views import check_views
 
 declare_rules("MODEL.BACKBONE", {"ACTIVATION": Choice((AUTO, *ACTIVATIONS))})
 declare_rules("MODEL.DENSE", {"VIT": Choice(VIT_REGIONS)})
@@ -147,6 +148,7 @@ def check_shared_options(cfg: CfgNode, method: str, tunes_image_encoder: bool) -
         raise ValueError("OPTIM.LR_SCHEDULER plateau has no warm-up; set OPTIM.WARMUP_EPOCH 0.")
     if cfg.INPUT.NO_TRANSFORM:
         raise ValueError("INPUT.NO_TRANSFORM True leaves no tensors to encode; set it False.")
+    check_views(cfg.INPUT)
     check_transforms(cfg.INPUT, AVAI_CHOICES)
     if cfg.TRAIN.RECOMPUTE and not tunes_image_encoder:
         raise ValueError(

@@ -70,7 +70,7 @@ class PromptTrainer(TrainerX):
         )
         super().__init__(cfg)
         self.evaluation = SplitEvaluation(
-            self.model_inference, self.parse_batch_test, self.parse_batch_train, self.evaluator
+            self.model_inference, self.parse_batch_test, self.data.scored_batch, self.evaluator
         )
         self.report = RunReport(cfg, self.evaluator, self.data.dataset)
         self.board = RunBoard(self.report, type(self).__name__, self.data, self.model)
@@ -149,7 +149,7 @@ class PromptTrainer(TrainerX):
 
     def parse_batch_test(self, batch: dict[str, Any]) -> tuple[Features, Tensor]:
         """Features and labels as the evaluator wants them: [B, C], or class indices [B]."""
-        return self.data.features(batch), batch["label"].to(self.device, non_blocking=True)
+        return self.data.test_features(batch), batch["label"].to(self.device, non_blocking=True)
 
     def forward_backward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """One step on one batch; returns its loss terms, on the device."""

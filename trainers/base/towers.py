@@ -13,6 +13,7 @@ from modeling.prompts.prompt_model import PromptModel
 from modeling.towers.backbones import find_backbone
 from modeling.towers.preprocessing import preprocessing_note
 from trainers.base.tower_tuning import tuned_towers
+from trainers.base.views import look_at_views
 
 
 def load_towers(
@@ -36,7 +37,8 @@ def load_towers(
         The towers, and the SHA-256 of their weights.
 
     Raises:
-        ValueError: no such CLIP, one that does not tell its activation, or INPUT.SIZE does not fit.
+        ValueError: no such CLIP, one that does not tell its activation, or INPUT.SIZE or the views
+            do not fit.
     """
     regions = None
     if model.looks_at_regions(options):
@@ -56,6 +58,7 @@ def load_towers(
     clip_model, digest = load() if learns else shared(key, load)
     clip = FrozenClip(clip_model, options.PREC, regions)
     clip.image_encoder.check_input_size(*inputs.SIZE)
+    look_at_views(cfg, clip)
     if note := preprocessing_note(backbone, inputs):
         print(note)
     return clip, digest

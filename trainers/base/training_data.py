@@ -20,7 +20,7 @@ from loading.cache.feature_store import FeatureStore, cache_folder
 from loading.images import read_picture
 from loading.loaders import CACHES, LoaderFactory
 from loading.samplers import SAMPLERS, make_sampler
-from loading.text_loader import LabelledTexts, TextLoader
+from loading.text_loader import TextLoader
 from loading.transforms import (
     CLIP_MEAN,
     CLIP_STD,
@@ -33,6 +33,8 @@ from loading.transforms import (
 from modeling.captions.caption_tokens import MISSING, PICKS, SOURCES, TRUNCATIONS, CaptionTokens
 from modeling.encoders.features import Features
 from modeling.encoders.frozen_clip import FrozenClip
+from modeling.encoders.image_views import FLIP
+from trainers.base.views import training_config
 
 _BATCHES_OF_MEAN = 8  # training batches that COSINE_OFFSET is measured on
 _FLIP = 0.5  # probability of "random_flip", as in Dassl
@@ -144,6 +146,7 @@ class TrainingData:
         cfg, dataset = self.cfg, self.dataset
         self._clip, self._tunes = clip, tunes_image_encoder
         flips = self._countable and "random_flip" in cfg.INPUT.TRANSFORMS and self.texts is None
+        flips = flips and FLIP not in cfg.INPUT.REGION_VIEWS.split()  # each bag then has both
         sampler = self.train_sampler = make_sampler(
             cfg.TRAINER.SAMPLER,
             list(self.targets.numpy()),
@@ -158,7 +161,7 @@ class TrainingData:
             self.train_loader = TextLoader(
                 self.texts.sentences,
                 self.targets,
-                self._encode_texts,
+                self.encode_texts,
                 sampler,
                 clip.device,
                 tokenizer=clip.tokenizer,
@@ -189,12 +192,19 @@ class TrainingData:
             batch: of one of the loaders.
             grad: whether gradients flow into the image tower.
         """
+        with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
+            return self._encoded(batch, self._clip.encode_images)
+
+    def test_features(self, batch: dict[str, Any]) -> Features:
+        """Likewise of an evaluation's batch, whose images may be looked at several times."""
+        with torch.no_grad():
+            return self._encoded(batch, self._clip.encode_test_images)
+
+    def _encoded(self, batch: dict[str, Any], encode: Callable[[Tensor], Features]) -> Features:
         features = batch.get("features")
-        if features is None:
-            images = batch["img"].to(self._clip.device, non_blocking=True)  # [B, 3, H, W]
-            with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
-                features = self._clip.encode_images(images)
-        return features
+        if features is not None:
+            return features
+        return encode(batch["img"].to(self._clip.device, non_blocking=True))  # [B, 3, H, W]
 
     def first_features(self) -> Iterator[Features]:
         """Features of the first training batches, which means over images are taken of."""
@@ -204,10 +214,19 @@ class TrainingData:
         """Targets [B, C] of a batch, on the device."""
         return self._one_row_each(batch["label"].to(self._clip.device, non_blocking=True))
 
+    def scored_batch(self, batch: dict[str, Any]) -> tuple[Features, Tensor]:
+        """Features of an evaluation's batch, and its targets [B, C], on the device."""
+        return self.test_features(batch), self.batch_targets(batch)
+
     def batch_places(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Places in the training list [B] and random numbers [B] of a batch, on the device."""
         device = self._clip.device
         return tuple(batch[k].to(device, non_blocking=True) for k in ("index", "sample_seed"))
+
+    def encode_texts(self, tokens: Tensor) -> Features:
+        """Features of sentences in the place of images: token ids [B, 77] on any device."""
+        with torch.no_grad(), self._clip.autocast():
+            return self._clip.encode_texts(tokens.to(self._clip.device))
 
     def caption_tokens(self) -> CaptionTokens:
         """The training images' texts, as INPUT.CAPTION* say."""
@@ -224,33 +243,13 @@ class TrainingData:
             self._clip.tokenizer,
         )
 
-    def texts_beside_images(self) -> LabelledTexts | None:
-        """Labelled sentences to train on beside the images, encoded; None without captions.
-
-        They are those of DATASET.TEXT*. Where texts are trained on in place of images, there are
-        none beside them.
-        """
-        settings = self.cfg.DATASET
-        captioned = settings.TEXTS or getattr(self.dataset, "captions", None) is not None
-        if self.texts is not None or not captioned or not hasattr(self.dataset, "labelled_texts"):
-            return None
-        corpus = self.dataset.labelled_texts(settings)
-        print("Training on texts beside images: " + ", ".join(corpus.notes))
-        targets = torch.as_tensor(corpus.labels)  # [T, C]
-        clip = self._clip
-        texts = LabelledTexts(
-            corpus.sentences, targets, self._encode_texts, clip.device, tokenizer=clip.tokenizer
-        )
-        _ = texts.cache  # now, with all threads, and before a step may be recorded
-        return texts
-
     def _transforms(self) -> tuple[Callable, Callable]:
         """What training and evaluation do to a picture; one and the same where views are few."""
-        cfg, options = self.cfg, self.cfg.INPUT
-        fixed = evaluation_transform(cfg)
+        cfg = training_config(self.cfg)
+        fixed = evaluation_transform(self.cfg)
         if self._countable:
-            return fixed, fixed
-        return augmenting_transform(options) or build_transform(cfg, is_train=True), fixed
+            return (evaluation_transform(cfg) if self.cfg.INPUT.TEST_VIEWS else fixed), fixed
+        return augmenting_transform(cfg.INPUT) or build_transform(cfg, is_train=True), fixed
 
     def _read_supervision(self) -> None:
         """Targets and captions of what is trained on: the images, or texts in their place."""
@@ -277,13 +276,16 @@ class TrainingData:
 
     def _image_loaders(self, clip: FrozenClip, tunes_image_encoder: bool) -> LoaderFactory:
         cfg = self.cfg
-        store = FeatureStore(
-            cache_folder(cfg.DATALOADER.CACHE_DIR),
-            cfg.DATASET.NAME,
-            cfg.MODEL.BACKBONE.NAME,
-            clip.image_encoder,
-            clip.precision.name,
-            clip.device,
+        store, test_store = (
+            FeatureStore(
+                cache_folder(cfg.DATALOADER.CACHE_DIR),
+                cfg.DATASET.NAME,
+                cfg.MODEL.BACKBONE.NAME,
+                encoder,
+                clip.precision.name,
+                clip.device,
+            )
+            for encoder in (clip.image_encoder, clip.test_encoder)
         )
         return LoaderFactory(
             encode=clip.encode_images,
@@ -294,8 +296,6 @@ class TrainingData:
             cache=cfg.DATALOADER.CACHE,
             tunes_image_encoder=tunes_image_encoder,
             store=store,
+            test_encode=clip.encode_test_images if cfg.INPUT.TEST_VIEWS else None,
+            test_store=test_store,
         )
-
-    def _encode_texts(self, tokens: Tensor) -> Features:
-        with torch.no_grad(), self._clip.autocast():
-            return self._clip.encode_texts(tokens.to(self._clip.device))

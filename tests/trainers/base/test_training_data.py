@@ -149,7 +149,7 @@ def pets(tmp_path_factory):
 
 
 class TestOneLabelAnImage:
-    @pytest.mark.parametrize("name", ["ZeroshotCLIP", "CoOp", "CoCoOp", "LinearProbe"])
+    @pytest.mark.parametrize("name", ["ZeroshotCLIP", "CoOp", "CoCoOp", "LinearProbe", "TARP"])
     def test_coops_recipe_runs_on_ordinary_sets(self, name, pets, tmp_path):
         train.main(pet_arguments(pets, name, tmp_path, "TRAINER.LOSS.NAME", "softmax_ce"))
         found = results(tmp_path)
