@@ -276,15 +276,9 @@ class TrainingData:
 
     def _image_loaders(self, clip: FrozenClip, tunes_image_encoder: bool) -> LoaderFactory:
         cfg = self.cfg
+        place = (cache_folder(cfg.DATALOADER.CACHE_DIR), cfg.DATASET.NAME, cfg.MODEL.BACKBONE.NAME)
         store, test_store = (
-            FeatureStore(
-                cache_folder(cfg.DATALOADER.CACHE_DIR),
-                cfg.DATASET.NAME,
-                cfg.MODEL.BACKBONE.NAME,
-                encoder,
-                clip.precision.name,
-                clip.device,
-            )
+            FeatureStore(*place, encoder, clip.precision.name, clip.device)
             for encoder in (clip.image_encoder, clip.test_encoder)
         )
         return LoaderFactory(
