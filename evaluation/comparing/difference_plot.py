@@ -9,10 +9,10 @@ from common.files import write_whole
 from evaluation.comparing.comparison import Comparison
 from evaluation.comparing.difference_intervals import Uncertainty
 
-__all__ = ["plot_differences"]
+__all__ = ["COLORS", "plot_differences"]
 
 # Okabe and Ito's, which colour-blind readers tell apart.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s")  # a second round of the colours has the other one
 _BAND = 0.7  # of the room of a row that its methods share
 
@@ -37,7 +37,7 @@ def plot_differences(
     if len(places) != 1:
         listed = ", ".join(" ".join(place[:2]) for place in sorted(places))
         raise ValueError(f"a plot of differences shows one data set and split, got {listed}")
-    styles = [(color, marker) for marker in _MARKERS for color in _COLORS]
+    styles = [(color, marker) for marker in _MARKERS for color in COLORS]
     if len(comparisons) > len(styles):
         raise ValueError(
             f"a plot shows at most {len(styles)} differences, got {len(comparisons)}; name fewer"

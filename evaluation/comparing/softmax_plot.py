@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from common.files import write_whole
+from evaluation.comparing.difference_plot import COLORS
 from evaluation.metrics.average_precision import average_precision
 from evaluation.metrics.output_link import LINKED
 from evaluation.results.reports import runs_by_method
@@ -72,13 +73,15 @@ def plot_softmax(results: Sequence[Mapping[str, Any]], path: str | Path) -> None
 
     figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    for label, marker, runs in zip(method_labels(methods), MARKERS, methods.values(), strict=False):
+    for i, (label, runs) in enumerate(zip(method_labels(methods), methods.values(), strict=True)):
+        marker, color = MARKERS[i], COLORS[i % len(COLORS)]
+        style = "-" if i < len(COLORS) else "--"
         paths = [softmax_path(run) for run in runs]
         means = torch.tensor([values for values, _ in paths]).mean(dim=0).tolist()
-        (line,) = axes.plot(SHARES, means, marker=marker, markersize=4, label=label)
+        axes.plot(SHARES, means, style, color=color, marker=marker, markersize=4, label=label)
         if all(linked is not None for _, linked in paths):
             height = mean(linked for _, linked in paths)
-            axes.plot([1.15], [height], marker=marker, color=line.get_color(), markersize=6)
+            axes.plot([1.15], [height], marker=marker, color=color, markersize=6)
     axes.set_xticks([*SHARES, 1.15], ["logits", "0.25", "0.5", "0.75", "softmax", "link"])
     axes.set(xlabel="share a of logsumexp(z) subtracted from the logits z", ylabel="mAP (%)")
     ((dataset, split),) = places

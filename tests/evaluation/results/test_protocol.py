@@ -17,6 +17,7 @@ from evaluation.results.protocol import protocol
         (["LABEL_PROPORTION", 0.35], 30, "partial 35%"),
         (["TEXT_AS_IMAGE", True], 30, "text-only training"),
         (["NUM_SHOTS", 16], 30, "16 shots"),
+        (["CLASS_SPLIT", "coco_48_17"], 30, "coco_48_17 full labels"),
     ],
 )
 def test_what_training_saw(keys, epoch, words):
