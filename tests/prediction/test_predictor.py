@@ -88,13 +88,13 @@ def test_models_of_one_encoder_share_its_features(model, paths, monkeypatch):
     alike = [model(0), model(0, NAMES, "TRAINER.ZEROSHOTCLIP.TEMPLATE", "a {}."), model(1)]
     passes = []
     for number, one in enumerate(alike):
-        encode = one.model.clip.encode_images
+        encode = one.model.clip.encode_test_images
 
         def counted(images, number=number, encode=encode):
             passes.append(number)
             return encode(images)
 
-        monkeypatch.setattr(one.model.clip, "encode_images", counted)
+        monkeypatch.setattr(one.model.clip, "encode_test_images", counted)
     found = odds(Predictor(alike, batch_size=50).predict(paths))
     assert sorted(passes) == [0, 2]
     expected = torch.stack([logits(one, paths) for one in alike]).sigmoid().mean(dim=0).logit()
