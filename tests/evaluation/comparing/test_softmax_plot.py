@@ -41,6 +41,7 @@ def test_the_way_from_logits_to_a_softmax_is_that_of_numpy(runs):
 
 
 def test_it_is_drawn_with_links_where_there_are_any(runs, tmp_path):
+    pytest.importorskip("matplotlib")
     plot_softmax(runs, tmp_path / "plot.png")
     with Image.open(tmp_path / "plot.png") as image:
         assert image.size == (1200, 675)

@@ -139,8 +139,7 @@ def test_siglip_reads_whole_rows_at_their_last_position(small_towers):
 
 @pytest.mark.parametrize("kind", OPEN_CLIPS)
 def test_an_architecture_by_name_takes_a_file(kind, small_towers, tmp_path, images):
-    import open_clip
-
+    open_clip = pytest.importorskip("open_clip", reason="open_clip_torch is not installed")
     folder = shutil.copytree(small_towers.folder(kind), tmp_path / "weights")
     (folder / "open_clip_config.json").unlink()
     (tmp_path / f"small-{kind}.json").write_text(json.dumps(OPEN_CLIPS[kind]))
@@ -194,8 +193,7 @@ def test_a_missing_tokenizer_says_where_it_belongs(small_towers, tmp_path, monke
     ],
 )
 def test_what_cannot_be_prompted_is_refused(section, options, reason, small_towers, tmp_path):
-    import open_clip
-
+    open_clip = pytest.importorskip("open_clip", reason="open_clip_torch is not installed")
     small_towers.model("eva")
     config = copy.deepcopy(OPEN_CLIPS["eva"])
     config[section] |= options
