@@ -85,31 +85,21 @@ class LabelledTexts:
         return FeatureCache([features], self.targets.to(self.device), self.sentences)
 
 
-class TextLoader(LabelledTexts):
+class TextLoader:
     """Data loader of sentence features, in the order of a batch sampler.
 
     Args:
-        sentences: as of `LabelledTexts`, like the others.
-        targets: [N, C].
-        encode: token ids [B, 77] to `Features`.
+        texts: the sentences.
         sampler: yields lists of samples; a sample's index is a sentence.
-        device: where cached features are kept.
-        limit: features of more bytes are encoded in every step instead.
-        tokenizer: of the text tower.
     """
 
-    def __init__(
-        self,
-        sentences: Sequence[str],
-        targets: Tensor,
-        encode: Callable[[Tensor], Features],
-        sampler: EpochBatchSampler,
-        device: torch.device,
-        limit: int = _CACHE_BYTES,
-        tokenizer: Tokenizer = CLIP,
-    ) -> None:
-        super().__init__(sentences, targets, encode, device, limit, tokenizer)
-        self.sampler = sampler
+    def __init__(self, texts: LabelledTexts, sampler: EpochBatchSampler) -> None:
+        self.texts, self.sampler = texts, sampler
+
+    @property
+    def cache(self) -> FeatureCache | None:
+        """As of `LabelledTexts`."""
+        return self.texts.cache
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -121,11 +111,11 @@ class TextLoader(LabelledTexts):
             yield from batches(self.cache, self.sampler)
 
     def _encoded(self, samples: Sequence[Sample]) -> dict[str, Any]:
-        index = torch.tensor([sample.index for sample in samples])
+        texts, index = self.texts, torch.tensor([sample.index for sample in samples])
         return {
-            "features": self.encode(self.tokens[index]),
-            "label": self.targets[index],
+            "features": texts.encode(texts.tokens[index]),
+            "label": texts.targets[index],
             "index": index,
             "sample_seed": torch.tensor([sample.seed for sample in samples]),
-            "impath": [self.sentences[sample.index] for sample in samples],
+            "impath": [texts.sentences[sample.index] for sample in samples],
         }

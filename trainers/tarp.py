@@ -183,7 +183,7 @@ class TARP(PromptTrainer):
         if self.method_cfg.LAMBDA == 0:
             return arguments
         try:
-            texts = texts_beside_images(self.data, self.clip)
+            texts = texts_beside_images(self.data)
         except ValueError as error:
             raise ValueError(f"{error} Or do without: TRAINER.TARP.LAMBDA 0") from error
         return arguments if texts is None else {**arguments, "texts": texts.draw}

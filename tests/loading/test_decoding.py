@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from loading.decoding import cores, decoded, ordered_map
 from loading.samplers import ImageDataset, SequentialBatchSampler
 from loading.transforms import fixed_transform, split_at_pixels
-from tests.helpers.small_pictures import SIZE, read, write_pictures
+from tests.helpers.sets.small_pictures import SIZE, read, write_pictures
 
 
 @pytest.fixture

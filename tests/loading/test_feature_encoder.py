@@ -13,7 +13,7 @@ from loading.samplers import FLIPPED, PLAIN, ImageDataset, Sample
 from loading.transforms import fixed_transform
 from modeling.encoders.features import Features
 from modeling.encoders.image_encoder import ImageEncoder
-from tests.helpers.small_pictures import SIZE, read, write_pictures
+from tests.helpers.sets.small_pictures import SIZE, read, write_pictures
 
 CPU = torch.device("cpu")
 FIXED = fixed_transform((32, 32), "squash", "bicubic", [0.5] * 3, [0.25] * 3)

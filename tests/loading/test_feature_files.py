@@ -15,7 +15,7 @@ from loading.cache.feature_cache import FeatureCache, as_index_tensor
 from loading.cache.feature_files import CannotStoreError, FeatureFile
 from loading.samplers import Sample
 from modeling.encoders.features import Features
-from tests.helpers.small_features import (
+from tests.helpers.models.small_features import (
     CPU,
     KEY,
     D,

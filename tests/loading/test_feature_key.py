@@ -14,9 +14,9 @@ from modeling.clip.loader import build_clip, load_clip
 from modeling.encoders.dense_image_encoder import DenseImageEncoder
 from modeling.encoders.image_encoder import ImageEncoder
 from modeling.encoders.text_encoder import TextEncoder
-from tests.helpers.foreign_names import hugging_faces
-from tests.helpers.small_clip import openai_weights, random_clip, with_gelu
-from tests.helpers.small_pictures import read, write_pictures
+from tests.helpers.models.foreign_names import hugging_faces
+from tests.helpers.models.small_clip import openai_weights, random_clip, with_gelu
+from tests.helpers.sets.small_pictures import read, write_pictures
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ from torch import nn
 from loading.cache import feature_files
 from loading.cache.feature_store import FeatureStore, cache_folder, in_memory
 from modeling.encoders.features import Features
-from tests.helpers.small_features import CPU, KEY, N, V, encode_into, features, refuse, same
+from tests.helpers.models.small_features import CPU, KEY, N, V, encode_into, features, refuse, same
 
 
 @pytest.fixture

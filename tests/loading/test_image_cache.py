@@ -9,7 +9,7 @@ from loading.cache.feature_cache import as_index_tensor
 from loading.cache.image_cache import ImageCache, PreloadedImages, PreloadingLoader
 from loading.samplers import EpochBatchSampler, ImageDataset
 from loading.transforms import augmenting_transform, fixed_transform, split_at_pixels
-from tests.helpers.small_pictures import SIZE, read, write_pictures
+from tests.helpers.sets.small_pictures import SIZE, read, write_pictures
 from tests.helpers.transform_inputs import inputs
 
 CPU = torch.device("cpu")

@@ -18,8 +18,8 @@ from loading.transforms import fixed_transform
 from modeling.encoders.dense_image_encoder import DenseImageEncoder
 from modeling.encoders.features import Features
 from modeling.encoders.image_encoder import ImageEncoder
-from tests.helpers.small_clip import RESOLUTION, random_clip
-from tests.helpers.small_pictures import SIZE, Picture, read, write_pictures
+from tests.helpers.models.small_clip import RESOLUTION, random_clip
+from tests.helpers.sets.small_pictures import SIZE, Picture, read, write_pictures
 from tests.helpers.tolerance import assert_as_exact, in_double
 
 CPU = torch.device("cpu")

@@ -18,7 +18,7 @@ from loading.samplers import (
     make_sampler,
 )
 from loading.transforms import fixed_transform
-from tests.helpers.small_pictures import SIZE, Picture, read, write_pictures
+from tests.helpers.sets.small_pictures import SIZE, Picture, read, write_pictures
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ def encode(vit):
 
 
 def loader(encode, limit):
-    return TextLoader(SENTENCES, TARGETS, encode, EpochBatchSampler(5, 2, seed=0), CPU, limit)
+    texts = LabelledTexts(SENTENCES, TARGETS, encode, CPU, limit)
+    return TextLoader(texts, EpochBatchSampler(5, 2, seed=0))
 
 
 def test_cached_views_are_those_of_encoding_in_every_step(encode, capsys):

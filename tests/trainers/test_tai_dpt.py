@@ -11,9 +11,9 @@ from modeling.encoders.frozen_clip import FrozenClip, RegionOptions
 from modeling.encoders.text_encoder import TextEncoder
 from modeling.prompts.prompt_learner import PromptLearner
 from modeling.prompts.prompt_model import Batch
-from tests.helpers.small_clip import RESOLUTION, random_clip
-from tests.helpers.small_set import arguments, results, write_set
-from tests.helpers.small_trainer import build
+from tests.helpers.models.small_clip import RESOLUTION, random_clip
+from tests.helpers.models.small_trainer import build
+from tests.helpers.sets.small_set import arguments, results, write_set
 from tests.helpers.tolerance import assert_as_exact, in_double
 from trainers.tai_dpt import TaIDPTModel
 
@@ -192,4 +192,4 @@ def test_texts_are_encoded_before_the_first_epoch(tmp_path):
     trainer = build(tmp_path, "TaIDPT", tmp_path / "out", "DATASET.TEXT_AS_IMAGE", True)
     trainer.before_train()
     trainer.close_writer()
-    assert len(vars(trainer.train_loader_x)["cache"]) == len(trainer.data.targets)
+    assert len(vars(trainer.train_loader_x.texts)["cache"]) == len(trainer.data.targets)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import torch
 
 from loading.text_loader import LabelledTexts
-from modeling.encoders.frozen_clip import FrozenClip
 from trainers.base.training_data import TrainingData
 
 
-def texts_beside_images(data: TrainingData, clip: FrozenClip) -> LabelledTexts | None:
+def texts_beside_images(data: TrainingData) -> LabelledTexts | None:
     """The sentences of DATASET.TEXT*, encoded.
 
     Args:
         data: whose loaders are built.
-        clip: that they encode with.
 
     Returns:
         None without captions, and where texts are trained on in place of images.
@@ -29,8 +27,6 @@ def texts_beside_images(data: TrainingData, clip: FrozenClip) -> LabelledTexts |
     corpus = dataset.labelled_texts(settings)
     print("Training on texts beside images: " + ", ".join(corpus.notes))
     targets = torch.as_tensor(corpus.labels)  # [T, C]
-    texts = LabelledTexts(
-        corpus.sentences, targets, data.encode_texts, clip.device, tokenizer=clip.tokenizer
-    )
+    texts = data.labelled_texts(corpus.sentences, targets)
     _ = texts.cache  # now, with all threads, and before a step may be recorded
     return texts

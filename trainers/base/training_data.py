@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -20,7 +20,7 @@ from loading.cache.feature_store import FeatureStore, cache_folder
 from loading.images import read_picture
 from loading.loaders import CACHES, LoaderFactory
 from loading.samplers import SAMPLERS, make_sampler
-from loading.text_loader import TextLoader
+from loading.text_loader import LabelledTexts, TextLoader
 from loading.transforms import (
     CLIP_MEAN,
     CLIP_STD,
@@ -158,14 +158,8 @@ class TrainingData:
         loaders = self._loaders = self._image_loaders(clip, tunes_image_encoder)
         if self.texts is not None:
             print(f"Training on {len(self.texts.sentences):,} texts in place of images.")
-            self.train_loader = TextLoader(
-                self.texts.sentences,
-                self.targets,
-                self.encode_texts,
-                sampler,
-                clip.device,
-                tokenizer=clip.tokenizer,
-            )
+            texts = self.labelled_texts(self.texts.sentences, self.targets)
+            self.train_loader = TextLoader(texts, sampler)
         elif self._countable:
             self.train_loader = loaders.train(dataset.train_x, self._training, sampler)
         else:
@@ -223,8 +217,15 @@ class TrainingData:
         device = self._clip.device
         return tuple(batch[k].to(device, non_blocking=True) for k in ("index", "sample_seed"))
 
-    def encode_texts(self, tokens: Tensor) -> Features:
-        """Features of sentences in the place of images: token ids [B, 77] on any device."""
+    def labelled_texts(self, sentences: Sequence[str], targets: Tensor) -> LabelledTexts:
+        """Sentences in the place of images, with targets [N, C], for this run's text tower."""
+        clip = self._clip
+        return LabelledTexts(
+            sentences, targets, self._encode_texts, clip.device, tokenizer=clip.tokenizer
+        )
+
+    def _encode_texts(self, tokens: Tensor) -> Features:
+        """Features of token ids [B, 77] on any device."""
         with torch.no_grad(), self._clip.autocast():
             return self._clip.encode_texts(tokens.to(self._clip.device))
 
