@@ -12,10 +12,10 @@ from compat.bootstrap import ensure_dassl
 
 ensure_dassl()
 
-from tests.helpers.small_archives import served_files
-from tests.helpers.small_clip import TOWERS, random_clip
-from tests.helpers.small_set import write_set
-from tests.helpers.small_towers import SmallTowers
+from tests.helpers.models.small_clip import TOWERS, random_clip
+from tests.helpers.models.small_towers import SmallTowers
+from tests.helpers.sets.small_archives import served_files
+from tests.helpers.sets.small_set import write_set
 
 torch.set_num_threads(1)  # small models: a second thread costs more than it brings
 

@@ -26,7 +26,7 @@ from common.user_errors import run_command
 from datasets import shapes_lt
 from datasets.shapes.specs import ShapesSpec
 from scripts.reliability.kill_cases import Case
-from tests.helpers.small_set import arguments, write_set
+from tests.helpers.sets.small_set import arguments, write_set
 
 TIMES = {"seconds", "seconds_spent", "date"}  # what two equal runs may differ in
 _NOT_COMPARED = ("log.txt", "events.out.tfevents")  # appended to, with times in them

@@ -17,7 +17,7 @@ from common.plugins import import_modules
 from common.user_errors import CommandParser, is_mistake, message_of, run_command
 from modeling.prompts.prompt_model import PromptModel
 from tests.helpers.project_copy import copy_project
-from tests.helpers.small_set import arguments, write_set
+from tests.helpers.sets.small_set import arguments, write_set
 from trainers.base import PromptTrainer, method_node
 
 

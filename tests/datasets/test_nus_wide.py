@@ -7,7 +7,7 @@ import pytest
 from datasets.files.list_files import DataFileError
 from datasets.nus_wide import NUSWIDE
 from datasets.official.nus_wide import read_nus_wide, read_nus_wide_tags
-from tests.helpers.official_sets import ASL, CONCEPTS, make_cfg, write, write_nus_wide
+from tests.helpers.sets.official_sets import ASL, CONCEPTS, make_cfg, write, write_nus_wide
 
 
 @pytest.fixture

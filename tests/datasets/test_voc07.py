@@ -12,7 +12,7 @@ import pytest
 from datasets.files.list_files import DataFileError, ListEntry
 from datasets.official.voc import NAMES, TEST_LABELS, labels_digest, read_voc2007
 from datasets.voc07 import VOC07
-from tests.helpers.official_sets import make_cfg, write, write_voc2007
+from tests.helpers.sets.official_sets import make_cfg, write, write_voc2007
 
 DATA = Path(os.environ.get("LMPT_REAL_DATA", "data"))  # holds voc/
 

@@ -21,7 +21,7 @@ from losses import LOSSES, build_loss, loss_options, register_loss
 from losses.registry import DEFAULTS, NODES, forget_losses
 from tests.helpers.naive import naive_losses as naive
 from tests.helpers.project_copy import ROOT, copy_project
-from tests.helpers.small_set import arguments, results, write_set
+from tests.helpers.sets.small_set import arguments, results, write_set
 
 NUM_TRAIN = 120
 DB = {"mu": 0.2, "neg_scale": 2.0}

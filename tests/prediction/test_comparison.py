@@ -7,7 +7,7 @@ from evaluation.fitted.saved_thresholds import save_thresholds
 from evaluation.fitted.threshold_choice import ChosenThreshold, Criterion
 from prediction.comparison import Column, Row, column_of, sorted_rows
 from tests.helpers.runs.untrained_runs import untrained
-from tests.helpers.small_set import NAMES
+from tests.helpers.sets.small_set import NAMES
 
 
 def test_rows_follow_the_first_model_that_knows_a_class():

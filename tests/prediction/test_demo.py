@@ -7,7 +7,7 @@ import torch
 from prediction import zero_shot
 from prediction.demo import LONGEST_SIDE, Demo, zero_shot_beside
 from tests.helpers.runs.untrained_runs import a_picture, untrained
-from tests.helpers.small_set import NAMES
+from tests.helpers.sets.small_set import NAMES
 
 
 @pytest.fixture(scope="module")

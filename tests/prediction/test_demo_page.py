@@ -9,7 +9,7 @@ import pytest
 
 from prediction.demo import Demo, zero_shot_beside
 from tests.helpers.runs.untrained_runs import a_picture, untrained
-from tests.helpers.small_set import NAMES
+from tests.helpers.sets.small_set import NAMES
 
 pytest.importorskip("gradio", reason="gradio is not installed: requirements-optional.txt")
 

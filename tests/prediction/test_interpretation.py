@@ -10,7 +10,7 @@ import torch
 from modeling.clip.loader import encode_words, vocabulary
 from prediction import load_run
 from prediction.interpretation import as_csv, as_table, distinct_rows, nearest_words
-from tests.helpers.small_set import NAMES
+from tests.helpers.sets.small_set import NAMES
 
 # Trainer, roles, whether contexts are each class's own, words.
 KINDS = {

@@ -10,7 +10,7 @@ from evaluation.results.saved_scores import load_scores
 from loading.images import read_picture
 from prediction import load_run, onnx_export
 from prediction.onnx_export import OPSET, write_onnx
-from tests.helpers.small_set import NAMES
+from tests.helpers.sets.small_set import NAMES
 
 # Trainer, tower, words. The first five are those that plain code cannot do.
 EXPORTED = {

@@ -7,7 +7,7 @@ import train
 from prediction import load_run
 from prediction.other_classes import parse_classnames, why_classes_stay, with_classes
 from tests.helpers.runs.untrained_runs import a_picture, untrained
-from tests.helpers.small_set import NAMES, arguments
+from tests.helpers.sets.small_set import NAMES, arguments
 
 OTHERS = ["wolf", "barn owl"]
 

@@ -23,7 +23,7 @@ from evaluation.results.saved_scores import load_scores
 from prediction import load_run
 from prediction.plain_export import write_plain
 from tests.helpers.project_copy import PACKAGES, ROOT
-from tests.helpers.small_set import NAMES
+from tests.helpers.sets.small_set import NAMES
 
 PAGE = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
 PROGRAM, CROP, WITHOUT_TOWER, *_ = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

@@ -8,8 +8,8 @@ import torch
 from loading.images import read_picture
 from prediction import Predictor, zero_shot
 from prediction.predictor import average_log_odds
-from tests.helpers.small_clip import openai_weights, random_clip
-from tests.helpers.small_pictures import SIZE, write_pictures
+from tests.helpers.models.small_clip import openai_weights, random_clip
+from tests.helpers.sets.small_pictures import SIZE, write_pictures
 
 NAMES = ["cat", "dog", "traffic light"]
 

@@ -17,7 +17,7 @@ from prediction.region_maps import (
     seen_part,
 )
 from tests.helpers.runs.untrained_runs import a_picture, untrained
-from tests.helpers.small_set import NAMES
+from tests.helpers.sets.small_set import NAMES
 
 WEIGHT = 0.3
 

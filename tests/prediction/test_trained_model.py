@@ -9,7 +9,7 @@ import train
 from evaluation.results.saved_scores import load_scores
 from loading.images import read_picture
 from prediction import load_run, zero_shot
-from tests.helpers.small_set import NAMES, arguments, write_set
+from tests.helpers.sets.small_set import NAMES, arguments, write_set
 
 TRAINERS = {  # one of each kind: captions, regions, a tower tuned in part or whole, nothing trained
     "LMPT": (),

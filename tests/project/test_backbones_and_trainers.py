@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.helpers.small_set import arguments, results, write_set
-from tests.helpers.small_towers import KINDS
-from tests.helpers.small_trainer import built
+from tests.helpers.models.small_towers import KINDS
+from tests.helpers.models.small_trainer import built
+from tests.helpers.sets.small_set import arguments, results, write_set
 
 OPENAI = "openai"
 TRAINERS: dict[str, dict[str, str]] = {  # name to what it needs here

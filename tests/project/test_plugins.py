@@ -16,13 +16,13 @@ from modeling.clip.loader import import_clip
 
 import_clip()  # as configuration.py does before it imports files of others
 
-import tests.helpers.coop_style  # noqa: F401 - registers
+import tests.helpers.models.coop_style  # noqa: F401 - registers
 import train
 from compat.coop import declare_coop_keys
 from tests.compat.conformance import fixed_in_builtin
 from tests.helpers.project_copy import copy_project
-from tests.helpers.single_label_set import BREEDS, pet_arguments, write_pets
-from tests.helpers.small_set import arguments, results, write_set
+from tests.helpers.sets.single_label_set import BREEDS, pet_arguments, write_pets
+from tests.helpers.sets.small_set import arguments, results, write_set
 
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from common.readers.yaml_files import read_with_bases
 from tests.helpers.project_copy import copy_project
-from tests.helpers.small_set import arguments, write_set
+from tests.helpers.sets.small_set import arguments, write_set
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import torch
 
 import train
 from configuration import build_cfg
-from tests.helpers.small_set import arguments, contexts, results, write_set
+from tests.helpers.sets.small_set import arguments, contexts, results, write_set
 
 
 @pytest.fixture(scope="module")

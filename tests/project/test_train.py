@@ -9,8 +9,8 @@ import torch
 import train
 from common.user_errors import run_command
 from evaluation.metrics.average_precision import average_precision
-from tests.helpers.small_clip import TOWERS, random_clip
-from tests.helpers.small_set import NAMES, arguments, contexts, results, write_set
+from tests.helpers.models.small_clip import TOWERS, random_clip
+from tests.helpers.sets.small_set import NAMES, arguments, contexts, results, write_set
 from trainers.base import PromptTrainer
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import train
-from tests.helpers.small_clip import openai_weights, random_clip
-from tests.helpers.small_set import TRAIN, arguments, contexts, results, write_set
+from tests.helpers.models.small_clip import openai_weights, random_clip
+from tests.helpers.sets.small_set import TRAIN, arguments, contexts, results, write_set
 
 DATA = Path(os.environ.get("LMPT_REAL_DATA", "data"))
 

@@ -6,7 +6,7 @@ import torch
 from modeling.clip.loader import tokenize
 from prediction import load_run, zero_shot
 from reporting.captions import caption_cosines, nearest_captions, training_captions
-from tests.helpers.small_set import NAMES
+from tests.helpers.sets.small_set import NAMES
 
 
 def test_captions_are_ranked_by_their_text_features_cosine(runs):

@@ -17,8 +17,8 @@ from scripts.benchmark.data import BENCHMARKS, GEOMETRIES, write_set
 from scripts.benchmark.measure import Meter, operations
 from scripts.benchmark.naive import growing_average_precision
 from scripts.benchmark.sides import Setting, build_naive, build_ours
-from tests.helpers.small_clip import RESOLUTION, openai_weights, random_clip
-from tests.helpers.small_trainer import loss_batch
+from tests.helpers.models.small_clip import RESOLUTION, openai_weights, random_clip
+from tests.helpers.models.small_trainer import loss_batch
 from tests.helpers.tolerance import assert_as_exact, in_double
 
 CPU = torch.device("cpu")

@@ -11,8 +11,8 @@ import train
 from evaluation.results.saved_scores import load_scores
 from prediction import Predictor, load_run
 from scripts import calibrate, choose_thresholds
-from tests.helpers.small_pictures import SIZE, write_pictures
-from tests.helpers.small_set import NAMES, arguments, write_set
+from tests.helpers.sets.small_pictures import SIZE, write_pictures
+from tests.helpers.sets.small_set import NAMES, arguments, write_set
 
 
 @pytest.fixture(scope="module")

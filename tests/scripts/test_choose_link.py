@@ -5,7 +5,7 @@ import re
 
 import train
 from scripts import choose_link
-from tests.helpers.small_set import arguments, write_set
+from tests.helpers.sets.small_set import arguments, write_set
 
 
 def test_the_printed_words_evaluate_with_the_chosen_link(tmp_path, capsys):

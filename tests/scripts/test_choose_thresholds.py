@@ -11,7 +11,7 @@ from evaluation.metrics.threshold_metrics import threshold_metrics
 from evaluation.results.saved_scores import load_scores
 from prediction import Predictor, load_run
 from scripts import choose_thresholds
-from tests.helpers.small_set import NAMES, arguments, results, write_set
+from tests.helpers.sets.small_set import NAMES, arguments, results, write_set
 
 
 @pytest.fixture(scope="module")

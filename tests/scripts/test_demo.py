@@ -9,7 +9,7 @@ import pytest
 import train
 from common.user_errors import is_mistake
 from scripts import demo
-from tests.helpers.small_set import NAMES, arguments
+from tests.helpers.sets.small_set import NAMES, arguments
 
 
 @pytest.fixture(autouse=True)

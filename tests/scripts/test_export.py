@@ -6,7 +6,7 @@ from safetensors import safe_open
 import train
 from prediction import onnx_export
 from scripts import export
-from tests.helpers.small_set import arguments, write_set
+from tests.helpers.sets.small_set import arguments, write_set
 
 
 @pytest.fixture(scope="module")

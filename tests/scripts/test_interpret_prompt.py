@@ -6,7 +6,7 @@ import pytest
 
 import train
 from scripts import interpret_prompt
-from tests.helpers.small_set import arguments, write_set
+from tests.helpers.sets.small_set import arguments, write_set
 
 
 @pytest.fixture(scope="module")

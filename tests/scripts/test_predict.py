@@ -8,8 +8,8 @@ from PIL import Image
 
 from prediction import Predictor
 from scripts import predict
-from tests.helpers.small_clip import openai_weights, random_clip
-from tests.helpers.small_pictures import SIZE, write_pictures
+from tests.helpers.models.small_clip import openai_weights, random_clip
+from tests.helpers.sets.small_pictures import SIZE, write_pictures
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from scripts import prepare_data
 from tests.helpers.local_server import serve
-from tests.helpers.small_archives import (
+from tests.helpers.sets.small_archives import (
     LISTS,
     annotation,
     small_source,

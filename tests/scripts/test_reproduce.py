@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.helpers.idle_training import commands
-from tests.helpers.small_archives import write_voc
+from tests.helpers.sets.small_archives import write_voc
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from dassl.engine import TRAINER_REGISTRY
 
 import train
 from tests.helpers.idle_training import commands
-from tests.helpers.small_set import results, write_set
+from tests.helpers.sets.small_set import results, write_set
 
 ROOT = Path(__file__).resolve().parents[2]
 MAINS = sorted((ROOT / "scripts").glob("*/main.sh"))

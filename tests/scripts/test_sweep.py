@@ -9,8 +9,8 @@ import sweeping.sweep
 from common.readers.yaml_files import read_yaml
 from common.user_errors import run_command
 from scripts import sweep
-from tests.helpers.small_clip import RESOLUTION
-from tests.helpers.small_set import write_set
+from tests.helpers.models.small_clip import RESOLUTION
+from tests.helpers.sets.small_set import write_set
 
 pytest.importorskip("optuna")
 

@@ -3,16 +3,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.helpers.naive.naive_losses import bce
-from tests.helpers.naive.naive_text import naive_text_features
-from tests.helpers.small_set import NAMES, results
-from tests.helpers.small_trainer import (
+from tests.helpers.models.small_trainer import (
     assert_same_gradients,
     build,
     first_step,
     image_features,
     write_calm_set,
 )
+from tests.helpers.naive.naive_losses import bce
+from tests.helpers.naive.naive_text import naive_text_features
+from tests.helpers.sets.small_set import NAMES, results
 
 
 @pytest.fixture

@@ -4,16 +4,16 @@ import pytest
 import torch
 
 from losses import LOSSES
-from tests.helpers.naive.naive_losses import bce
-from tests.helpers.naive.naive_text import naive_text_features
-from tests.helpers.small_set import NAMES
-from tests.helpers.small_trainer import (
+from tests.helpers.models.small_trainer import (
     assert_same_gradients,
     build,
     first_step,
     image_features,
     write_calm_set,
 )
+from tests.helpers.naive.naive_losses import bce
+from tests.helpers.naive.naive_text import naive_text_features
+from tests.helpers.sets.small_set import NAMES
 
 
 @pytest.fixture

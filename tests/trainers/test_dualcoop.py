@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from modeling.clip.tokenizer import CONTEXT_LENGTH
 from modeling.encoders.features import Features
 from modeling.prompts.prompt_learner import PromptLearner
+from tests.helpers.models.small_clip import TOWERS
+from tests.helpers.models.small_trainer import built
 from tests.helpers.naive import naive_losses as naive
-from tests.helpers.small_clip import TOWERS
-from tests.helpers.small_set import NAMES, arguments
-from tests.helpers.small_trainer import built
+from tests.helpers.sets.small_set import NAMES, arguments
 from tests.helpers.tolerance import assert_as_exact, in_double
 
 PAPER_LOSS = (

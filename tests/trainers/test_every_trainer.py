@@ -11,7 +11,7 @@ from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor
 
 import train
-from tests.helpers.small_set import arguments, results, write_set
+from tests.helpers.sets.small_set import arguments, results, write_set
 from trainers.base import PromptTrainer
 
 ROOT = Path(__file__).resolve().parents[2]

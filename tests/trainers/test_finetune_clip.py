@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from modeling.clip.loader import tokenize
-from tests.helpers.naive.naive_losses import bce
-from tests.helpers.small_set import NAMES, results
-from tests.helpers.small_trainer import (
+from tests.helpers.models.small_trainer import (
     assert_same_gradients,
     build,
     first_step,
     image_features,
     write_calm_set,
 )
+from tests.helpers.naive.naive_losses import bce
+from tests.helpers.sets.small_set import NAMES, results
 
 BOTH = ("LinearProbe", "FinetuneCLIP")
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from losses import LOSSES
 from modeling.clip.tokenizer import tokenize_captions
-from tests.helpers.small_set import NAMES, arguments, write_set
-from tests.helpers.small_trainer import built, loss_batch
+from tests.helpers.models.small_trainer import built, loss_batch
+from tests.helpers.sets.small_set import NAMES, arguments, write_set
 from trainers.lmpt import PRESETS
 
 

@@ -12,10 +12,10 @@ from modeling.clip.loader import tokenize
 from modeling.encoders.features import Features
 from modeling.encoders.frozen_clip import FrozenClip, RegionOptions
 from modeling.prompts.prompt_model import Batch
+from tests.helpers.models.small_clip import TOWERS, random_clip
+from tests.helpers.models.small_trainer import built
 from tests.helpers.naive import naive_losses as naive
-from tests.helpers.small_clip import TOWERS, random_clip
-from tests.helpers.small_set import NAMES, arguments, results
-from tests.helpers.small_trainer import built
+from tests.helpers.sets.small_set import NAMES, arguments, results
 from tests.helpers.tolerance import assert_as_exact, in_double
 from trainers.tarp import TARPModel
 

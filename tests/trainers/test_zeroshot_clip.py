@@ -7,8 +7,8 @@ import torch
 
 from modeling.clip.loader import tokenize
 from modeling.prompts.class_prompts import fill, read_templates
-from tests.helpers.small_set import NAMES
-from tests.helpers.small_trainer import build, image_features, write_calm_set
+from tests.helpers.models.small_trainer import build, image_features, write_calm_set
+from tests.helpers.sets.small_set import NAMES
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from datasets.base.class_split import TABLES, read_class_split
 from datasets.coco14 import COCO14
 from datasets.files.list_files import DataFileError, iter_rows
 from datasets.nus_wide import NUSWIDE
-from tests.helpers.official_sets import make_cfg, write, write_coco2014, write_nus_wide
+from tests.helpers.sets.official_sets import make_cfg, write, write_coco2014, write_nus_wide
 
 NAMES = ["person", "stop sign", "toothbrush"]
 UNSEEN_17 = (

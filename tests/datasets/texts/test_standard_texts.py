@@ -9,7 +9,7 @@ from datasets.coco14 import COCO14
 from datasets.nus_wide import NUSWIDE
 from datasets.texts.caption_labeler import TABLES, CaptionLabeler, read_synonyms
 from datasets.voc07 import VOC07
-from tests.helpers.official_sets import (
+from tests.helpers.sets.official_sets import (
     make_cfg,
     write,
     write_coco2014,

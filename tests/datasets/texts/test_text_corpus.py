@@ -197,7 +197,7 @@ def test_a_data_set_has_texts_where_asked(tmp_path):
     """Through the data set itself: held-out images keep their captions to themselves."""
     import train
     from datasets.list_lt import ListLT
-    from tests.helpers.small_set import write_set
+    from tests.helpers.sets.small_set import write_set
 
     write_set(tmp_path)
     cfg = train.build_cfg(train.build_parser().parse_args([]))

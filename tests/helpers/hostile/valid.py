@@ -106,7 +106,7 @@ def _cache() -> bytes:
 @functools.cache
 def all_valid() -> dict[str, list[bytes]]:
     """Kind of file to honest contents."""
-    from tests.helpers.small_archives import tar, zipped
+    from tests.helpers.sets.small_archives import tar, zipped
 
     checkpoint = {"state_dict": _WEIGHTS, "epoch": 3, "optimizer": {"lr": [0.1]}, "n": np.arange(3)}
     members = {"a/b.txt": b"text" * 50, "c.txt": b""}

@@ -13,8 +13,8 @@ from loading.images import read_picture
 from loading.transforms import fixed_transform
 from modeling.encoders.features import Features
 from modeling.prompts.prompt_model import Batch
-from tests.helpers.small_clip import openai_weights, random_clip
-from tests.helpers.small_set import arguments, write_set
+from tests.helpers.models.small_clip import openai_weights, random_clip
+from tests.helpers.sets.small_set import arguments, write_set
 
 
 def write_calm_set(root: Path, tower: str = "ViT") -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import train
-from tests.helpers.small_set import arguments, write_set
+from tests.helpers.sets.small_set import arguments, write_set
 
 # What a method needs beside the small set's own options, as train.py's words.
 _NEEDS = {

@@ -11,8 +11,8 @@ from PIL import Image
 from loading.images import read_picture
 from loading.transforms import evaluation_transform
 from prediction.trained_model import TrainedModel, config_of
-from tests.helpers.small_clip import RESOLUTION
-from tests.helpers.small_set import NAMES, PLAIN
+from tests.helpers.models.small_clip import RESOLUTION
+from tests.helpers.sets.small_set import NAMES, PLAIN
 from trainers.base.options import model_options, own_options
 from trainers.base.towers import load_towers
 

@@ -40,7 +40,7 @@ class SmallPets(DatasetBase):
 
 def write_pets(root: Path) -> None:
     """Write the pictures, and `clip.pt`, below `root`/small_pets."""
-    from tests.helpers.small_clip import openai_weights, random_clip
+    from tests.helpers.models.small_clip import openai_weights, random_clip
 
     rng = np.random.default_rng(0)
     for split, size in SIZES.items():

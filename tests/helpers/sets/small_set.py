@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tests.helpers.small_clip import RESOLUTION, openai_weights, random_clip
+from tests.helpers.models.small_clip import RESOLUTION, openai_weights, random_clip
 
-PLAIN = Path(__file__).with_name("plain.yaml")  # no keys: keeps recipes out
+PLAIN = Path(__file__).parents[1] / "plain.yaml"  # no keys: keeps recipes out
 NAMES = ["cat", "traffic light", "dog", "tv"]
 TRAIN, TEST = 21, 9
 

@@ -15,9 +15,9 @@ from modeling.clip.architecture import (
     sizes_of,
 )
 from modeling.clip.loader import build_clip, tokenize
+from tests.helpers.models.small_clip import RESOLUTION, random_clip
 from tests.helpers.naive import naive_clip
 from tests.helpers.naive.naive_clip import naive_image_features, naive_text_features
-from tests.helpers.small_clip import RESOLUTION, random_clip
 
 OTHERS = [
     Architecture("quickgelu"),

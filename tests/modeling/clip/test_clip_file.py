@@ -15,8 +15,8 @@ from modeling.clip.loader import load_clip, tokenize, weight_path
 from modeling.encoders.dense_image_encoder import DenseImageEncoder
 from modeling.encoders.image_encoder import ImageEncoder
 from modeling.encoders.text_encoder import TextEncoder
-from tests.helpers.foreign_names import custom_text, hugging_faces, native
-from tests.helpers.small_clip import RESOLUTION, openai_weights, random_clip
+from tests.helpers.models.foreign_names import custom_text, hugging_faces, native
+from tests.helpers.models.small_clip import RESOLUTION, openai_weights, random_clip
 
 OPTION = "MODEL.BACKBONE.ACTIVATION"
 TEXTS = ["a cat", "two dogs and one rather long sentence", "x"]

@@ -15,7 +15,7 @@ from modeling.clip.clip_file import _expand_token_embedding
 from modeling.clip.loader import TINY, available_backbones, import_clip, load_clip, weight_path
 from modeling.clip.precision import Precision
 from modeling.encoders.image_encoder import ImageEncoder
-from tests.helpers.small_clip import RESOLUTION, openai_weights, random_clip
+from tests.helpers.models.small_clip import RESOLUTION, openai_weights, random_clip
 
 
 def archive(clip_model, tower, path):

@@ -9,7 +9,7 @@ import pytest
 from modeling.clip.architecture import Architecture, Tower, sizes_of
 from modeling.clip.configs import config_beside, normalisation_note
 from modeling.clip.formats import CUSTOM_TEXT, HUGGING_FACE, NATIVE
-from tests.helpers.small_clip import random_clip
+from tests.helpers.models.small_clip import random_clip
 
 HUGGING_FACES = {
     "model_type": "clip",

@@ -13,8 +13,8 @@ from modeling.clip.formats import (
     recognise,
     unwrapped,
 )
-from tests.helpers.foreign_names import custom_text, hugging_faces, native
-from tests.helpers.small_clip import openai_weights, random_clip
+from tests.helpers.models.foreign_names import custom_text, hugging_faces, native
+from tests.helpers.models.small_clip import openai_weights, random_clip
 
 
 @pytest.fixture

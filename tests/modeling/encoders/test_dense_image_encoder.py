@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from modeling.clip.loader import import_clip, load_clip
 from modeling.encoders.dense_image_encoder import DenseImageEncoder
 from modeling.encoders.image_encoder import ImageEncoder
-from tests.helpers.small_clip import RESOLUTION, TOWERS, openai_weights, random_clip
+from tests.helpers.models.small_clip import RESOLUTION, TOWERS, openai_weights, random_clip
 
 
 def pictures(height, width, count=2):

@@ -15,7 +15,7 @@ from modeling.encoders.image_views import (
     parse_views,
 )
 from modeling.towers.image_tower import ImageTower
-from tests.helpers.small_clip import RESOLUTION, random_clip
+from tests.helpers.models.small_clip import RESOLUTION, random_clip
 
 STRIDE = {"ViT": 8, "RN": 32}
 

@@ -10,7 +10,7 @@ from modeling.clip.loader import build_clip, tokenize
 from modeling.clip.tokenizer import end_positions
 from modeling.encoders.text_encoder import TextEncoder
 from modeling.prompts.prompt_learner import PromptLearner
-from tests.helpers.small_clip import random_clip, with_gelu
+from tests.helpers.models.small_clip import random_clip, with_gelu
 from tests.helpers.tolerance import assert_as_exact, in_double
 
 NAMES = ["cat", "traffic_light", "tv monitor", "motorbike"]

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from modeling.heads.linear_head import STARTS, Classifier, LinearHead, start_weights
-from tests.helpers.small_clip import RESOLUTION
+from tests.helpers.models.small_clip import RESOLUTION
 
 TEXTS = F.normalize(torch.randn(3, 8, generator=torch.Generator().manual_seed(1)), dim=-1)
 

@@ -7,7 +7,7 @@ import torch
 
 from modeling.encoders.frozen_clip import FrozenClip, RegionOptions
 from modeling.prompts.prompt_model import Batch, PromptModel
-from tests.helpers.small_clip import RESOLUTION, random_clip
+from tests.helpers.models.small_clip import RESOLUTION, random_clip
 from trainers.cocoop import CoCoOpModel
 from trainers.coop import CoOpModel
 from trainers.dualcoop import DualCoOpModel, DualCoOpPPModel

@@ -18,7 +18,7 @@ from modeling.encoders.frozen_clip import FrozenClip, RegionOptions
 from modeling.towers import open_clip_model
 from modeling.towers.backbones import find_backbone, load_backbone
 from modeling.towers.dual_tower import DualTower
-from tests.helpers.small_towers import (
+from tests.helpers.models.small_towers import (
     HUGGING_FACES,
     KINDS,
     LENGTH,

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import normalize
 
 from modeling.encoders.frozen_clip import FrozenClip, RegionOptions
-from tests.helpers.small_towers import SIDE
+from tests.helpers.models.small_towers import SIDE
 
 assert_close = partial(torch.testing.assert_close, atol=1e-5, rtol=0)
 

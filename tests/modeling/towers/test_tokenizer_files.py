@@ -7,7 +7,7 @@ import json
 import pytest
 
 from modeling.towers.tokenizer_files import CLEANINGS, read_tokenizer
-from tests.helpers.small_towers import WORDS, write_tokenizer
+from tests.helpers.models.small_towers import WORDS, write_tokenizer
 
 TOKENS = len(WORDS) + 3
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.helpers.models.small_clip import RESOLUTION, random_clip
 from tests.helpers.runs.tuned_towers import FITTING, let_learn, tuned
-from tests.helpers.small_clip import RESOLUTION, random_clip
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from modeling.tuning.lora import LowRank, add_lora, merge_lora
+from tests.helpers.models.small_clip import RESOLUTION, TOWERS, random_clip
 from tests.helpers.runs.tuned_towers import let_learn
-from tests.helpers.small_clip import RESOLUTION, TOWERS, random_clip
 
 
 def naive(x, weight, bias, change, part, parts):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from modeling.tuning.own_weights import tune_biases, tune_last_blocks, tune_norms
-from tests.helpers.small_clip import random_clip
+from tests.helpers.models.small_clip import random_clip
 
 # By hand, for the small CLIPs: two blocks; one block in each stage.
 BIASES = ["attn.in_proj_bias", "attn.out_proj.bias", "ln_1.bias", "mlp.c_fc.bias"]

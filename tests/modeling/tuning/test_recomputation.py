@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from modeling.tuning.recomputation import recompute_blocks
+from tests.helpers.models.small_clip import RESOLUTION, random_clip
 from tests.helpers.runs.tuned_towers import FITTING, let_learn, tuned
-from tests.helpers.small_clip import RESOLUTION, random_clip
 
 
 def step(kind, tower, recompute):

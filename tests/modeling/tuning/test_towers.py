@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from modeling.clip.loader import tokenize
 from modeling.encoders.text_encoder import TextEncoder
 from modeling.tuning.towers import IMAGE, TEXT, chosen_towers, tower_of
+from tests.helpers.models.small_clip import random_clip
 from tests.helpers.runs.tuned_towers import TEXT_KINDS, let_learn, tuned
-from tests.helpers.small_clip import random_clip
 
 TEXTS = ["a photo of a cat.", "two dogs and one rather long sentence", "x"]
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from modeling.encoders.dense_image_encoder import DenseImageEncoder
 from modeling.tuning.visual_prompts import VisualPrompts
-from tests.helpers.small_clip import random_clip
+from tests.helpers.models.small_clip import random_clip
 
 
 def concatenated(visual: nn.Module, prompts: Tensor, images: Tensor) -> Tensor:

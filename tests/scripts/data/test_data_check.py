@@ -12,7 +12,7 @@ from scripts import prepare_data
 from scripts.data.check import check
 from scripts.data.sources import voc_lt
 from scripts.data.standard_sources import SOURCES
-from tests.helpers.small_archives import (
+from tests.helpers.sets.small_archives import (
     TEST,
     TRAIN,
     prepared,

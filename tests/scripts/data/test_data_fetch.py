@@ -14,7 +14,7 @@ from datasets.voc_lt import VOCLT
 from scripts.data.check import check
 from scripts.data.fetch import Preparation, instructions
 from tests.helpers.local_server import serve
-from tests.helpers.small_archives import (
+from tests.helpers.sets.small_archives import (
     LISTS,
     TEST,
     TRAIN,

@@ -17,8 +17,8 @@ from scripts.data.fetch import Preparation, instructions
 from scripts.data.sources import Facts, Published, Source
 from scripts.data.standard_sources import coco14, nus_wide, nus_wide_asl, voc07
 from tests.helpers.local_server import serve
-from tests.helpers.official_sets import ASL, COCO, VOC, write, write_coco2014, write_nus_wide, write_voc2007
-from tests.helpers.small_archives import jpeg, states, tar, zipped
+from tests.helpers.sets.official_sets import ASL, COCO, VOC, write, write_coco2014, write_nus_wide, write_voc2007
+from tests.helpers.sets.small_archives import jpeg, states, tar, zipped
 
 JPEGS = "VOCdevkit/VOC2007/JPEGImages"
 

@@ -8,7 +8,7 @@ import tarfile
 import pytest
 
 from scripts.data.unpack_archive import unpack
-from tests.helpers.small_archives import (
+from tests.helpers.sets.small_archives import (
     tar,
     zipped,
 )

@@ -6,7 +6,7 @@ import pytest
 
 from datasets.files.list_files import DataFileError, ListEntry, read_list
 from scripts.data.voc_annotations import differences, entries_from_annotations
-from tests.helpers.small_archives import (
+from tests.helpers.sets.small_archives import (
     NAMES,
     annotation,
     prepared,

@@ -11,7 +11,7 @@ import pytest
 
 from scripts.lib import reproduction_needs
 from scripts.lib.paper_rows import ROOT
-from tests.helpers.small_archives import TEST, write_voc
+from tests.helpers.sets.small_archives import TEST, write_voc
 
 
 @pytest.fixture

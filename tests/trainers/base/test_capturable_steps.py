@@ -19,8 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from losses import LOSSES, build_loss
-from tests.helpers.small_set import write_set
-from tests.helpers.small_trainer import build
+from tests.helpers.models.small_trainer import build
+from tests.helpers.sets.small_set import write_set
 from trainers import MODULES
 from trainers.base import PromptTrainer
 from trainers.base.logs.meters import TermMeters

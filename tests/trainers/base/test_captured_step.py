@@ -163,7 +163,7 @@ def test_cuda_graphs_equal_eager_steps(problem):
 @pytest.mark.parametrize("name", ["CoOp", "LMPT"])
 def test_a_captured_run_equals_an_eager_one(name, tmp_path, monkeypatch):
     import train
-    from tests.helpers.small_set import arguments, contexts, results, write_set
+    from tests.helpers.sets.small_set import arguments, contexts, results, write_set
     from trainers.base import PromptTrainer
 
     write_set(tmp_path / "data")
@@ -194,7 +194,7 @@ def test_a_captured_run_equals_an_eager_one(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["CoOp", "CoCoOp", "LMPT", "DualCoOp", "PVLR", "TARP"])
 def test_a_graph_trains_what_eager_steps_train(name, precision, tmp_path, capsys):
     import train
-    from tests.helpers.small_set import arguments, write_set
+    from tests.helpers.sets.small_set import arguments, write_set
 
     write_set(tmp_path / "data")
     trained = []

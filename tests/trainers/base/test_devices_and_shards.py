@@ -7,8 +7,8 @@ import torch
 
 import train
 from modeling.encoders.features import Features
-from tests.helpers.small_set import arguments, contexts, results, write_set
-from tests.helpers.small_trainer import build, write_calm_set
+from tests.helpers.models.small_trainer import build, write_calm_set
+from tests.helpers.sets.small_set import arguments, contexts, results, write_set
 
 METHODS = ["CoOp", "LMPT", "DualCoOp", "PVLR", "TARP"]
 

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from modeling.encoders.features import Features
 from modeling.encoders.frozen_clip import FrozenClip
-from tests.helpers.small_clip import random_clip
+from tests.helpers.models.small_clip import random_clip
 from trainers.base.inference import Inference
 from trainers.coop import CoOpModel
 

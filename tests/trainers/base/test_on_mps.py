@@ -10,7 +10,7 @@ from torch.nn import functional as F
 import train
 from common.devices import VARIABLE
 from tests.helpers.fake_mps import fake_mps
-from tests.helpers.small_set import arguments, contexts, results, write_set
+from tests.helpers.sets.small_set import arguments, contexts, results, write_set
 
 WHOLE = ("OPTIM.MAX_EPOCH", "2", "TEST.SAVE_SCORES", "all")
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 import train
-from tests.helpers.small_set import arguments
-from tests.helpers.small_trainer import build
+from tests.helpers.models.small_trainer import build
+from tests.helpers.sets.small_set import arguments
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import train
-from tests.helpers.small_set import arguments, results, write_set
+from tests.helpers.sets.small_set import arguments, results, write_set
 from trainers.base import PromptTrainer
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from common import shared as module
 from common.shared import begin_shared_run
-from tests.helpers.small_trainer import build, write_calm_set
+from tests.helpers.models.small_trainer import build, write_calm_set
 
 METHODS = ("CoOp", "LMPT", "FinetuneCLIP", "DualCoOp", "CoOp")
 TUNED = ("TRAINER.TUNE.NAME", "lora", "OPTIM.NAME", "adamw", "OPTIM.LR", 1e-2)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from loading.cache.feature_cache import CachedLoader
+from tests.helpers.models.small_trainer import build, first_step, write_calm_set
 from tests.helpers.runs.tuned_towers import FITTING, KINDS, TEXT_KINDS
-from tests.helpers.small_set import results
-from tests.helpers.small_trainer import build, first_step, write_calm_set
+from tests.helpers.sets.small_set import results
 
 TEXT = ("TRAINER.TUNE.TOWER", "text")
 BOTH = ("TRAINER.TUNE.TOWER", "both")

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from command_line import build_parser
 from configuration import build_cfg
 from modeling.clip.architecture import activation_of
-from tests.helpers.foreign_names import hugging_faces
-from tests.helpers.small_clip import openai_weights, random_clip
+from tests.helpers.models.foreign_names import hugging_faces
+from tests.helpers.models.small_clip import openai_weights, random_clip
 from trainers.base.options import own_options
 from trainers.base.towers import load_towers
 from trainers.coop import CoOpModel

@@ -8,9 +8,9 @@ import torch
 import train
 from modeling.clip.loader import tokenize
 from modeling.clip.tokenizer import tokenize_captions
-from tests.helpers.single_label_set import pet_arguments, write_pets
-from tests.helpers.small_set import NAMES, arguments, contexts, results, write_set
-from tests.helpers.small_trainer import built
+from tests.helpers.models.small_trainer import built
+from tests.helpers.sets.single_label_set import pet_arguments, write_pets
+from tests.helpers.sets.small_set import NAMES, arguments, contexts, results, write_set
 from tests.helpers.tolerance import assert_as_exact, in_double
 
 TEXTS = ("DATASET.TEXT_AS_IMAGE", "True")

@@ -13,9 +13,9 @@ from loading.transforms import fixed_transform
 from prediction import load_run
 from prediction.class_weights import class_weights
 from prediction.region_maps import region_cosines, region_grid
+from tests.helpers.models.small_trainer import build, first_step
 from tests.helpers.runs.untrained_runs import a_picture, untrained
-from tests.helpers.small_set import NAMES, arguments, results
-from tests.helpers.small_trainer import build, first_step
+from tests.helpers.sets.small_set import NAMES, arguments, results
 
 SIDES = ((32, 32), (40, 40))  # of the small CLIP and one larger
 ALL = "flip 32 40"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 import train
-from tests.helpers.small_set import arguments, write_set
+from tests.helpers.sets.small_set import arguments, write_set
 from trainers.lmpt import LMPTModel
 
 

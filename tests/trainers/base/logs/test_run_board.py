@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import train
 from tests.helpers.runs.event_values import event_values
-from tests.helpers.small_set import NAMES, TRAIN, arguments, results, write_set
+from tests.helpers.sets.small_set import NAMES, TRAIN, arguments, results, write_set
 from trainers.base import PromptTrainer
 
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "logging.md"

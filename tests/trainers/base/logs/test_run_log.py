@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import train
-from tests.helpers.small_set import PLAIN, TEST, TRAIN, arguments, results, write_set
+from tests.helpers.sets.small_set import PLAIN, TEST, TRAIN, arguments, results, write_set
 from trainers.base import PromptTrainer
 from trainers.base.logs.run_log import logging_to
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import train
-from tests.helpers.small_clip import openai_weights, random_clip
-from tests.helpers.small_set import arguments, results, write_set
+from tests.helpers.models.small_clip import openai_weights, random_clip
+from tests.helpers.sets.small_set import arguments, results, write_set
 
 COMMAND = arguments(Path("data"), "LMPT", Path("out"), "OPTIM.MAX_EPOCH", "2")
 

@@ -1,0 +1,1 @@
+"""Small models with random weights, and what is trained on them."""

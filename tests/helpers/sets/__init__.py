@@ -1,0 +1,1 @@
+"""Small data sets, as files and archives."""
