@@ -16,7 +16,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 # Of texts: lists of five million images, or all captions of COCO (0.1 GB) a few times over.
 MAX_BYTES = 256 << 20
@@ -56,6 +56,12 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file in UTF-8; see `write_whole`."""
     write_whole(path, lambda file: file.write(text.encode()))
+
+
+def write_figure(path: str | os.PathLike[str], figure: Any) -> None:  # noqa: ANN401 - matplotlib's
+    """Write a matplotlib figure; the path's suffix chooses the format, png without one."""
+    image_format = Path(path).suffix.lstrip(".") or "png"
+    write_whole(path, lambda file: figure.savefig(file, format=image_format))
 
 
 @contextlib.contextmanager

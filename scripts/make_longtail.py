@@ -22,7 +22,7 @@ from tabulate import tabulate
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from common.files import read_whole, write_text, write_whole
+from common.files import read_whole, write_figure, write_text
 from common.groups import GROUPS, group_of
 from datasets.files.captions import read_captions
 from datasets.files.list_files import ListEntry, read_labels, read_list
@@ -212,8 +212,7 @@ def plot(names: list[str], wanted: np.ndarray, achieved: np.ndarray, path: str |
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, title="chosen, by group")
-    image_format = Path(path).suffix.lstrip(".") or "png"
-    write_whole(path, lambda file: figure.savefig(file, format=image_format))
+    write_figure(path, figure)
 
 
 def _parser() -> argparse.ArgumentParser:

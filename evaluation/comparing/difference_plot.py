@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from common.files import write_whole
+from common.files import write_figure
 from evaluation.comparing.comparison import Comparison
 from evaluation.comparing.difference_intervals import Uncertainty
 
@@ -70,8 +70,7 @@ def plot_differences(
     over = "over seeds and images (thick: over seeds alone)" if several else "over images"
     figure.suptitle(f"{dataset}, {split} split, 95% intervals {over}", fontsize="medium")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
-    image_format = Path(path).suffix.lstrip(".") or "png"
-    write_whole(path, lambda file: figure.savefig(file, format=image_format))
+    write_figure(path, figure)
 
 
 def _rows(

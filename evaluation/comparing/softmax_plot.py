@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from common.files import write_whole
+from common.files import write_figure
 from evaluation.comparing.difference_plot import COLORS
 from evaluation.metrics.average_precision import average_precision
 from evaluation.metrics.output_link import LINKED
@@ -89,5 +89,4 @@ def plot_softmax(results: Sequence[Mapping[str, Any]], path: str | Path) -> None
     axes.grid(alpha=0.25, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False)
-    image_format = Path(path).suffix.lstrip(".") or "png"
-    write_whole(path, lambda file: figure.savefig(file, format=image_format))
+    write_figure(path, figure)

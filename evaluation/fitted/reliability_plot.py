@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from common.files import write_whole
+from common.files import write_figure
 from evaluation.fitted.calibration import BINS, Reliability
 
 __all__ = ["plot_reliability"]
@@ -41,8 +41,7 @@ def plot_reliability(bins: Mapping[str, Reliability], title: str, path: str | Pa
     for axes in (above, below):
         axes.grid(alpha=0.25, linewidth=0.5)
         axes.spines[["top", "right"]].set_visible(False)
-    image_format = Path(path).suffix.lstrip(".") or "png"
-    write_whole(path, lambda file: figure.savefig(file, format=image_format))
+    write_figure(path, figure)
 
 
 def _draw(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common.files import write_whole
+from common.files import write_figure
 from common.groups import GROUPS
 from evaluation.results.reports import Method, runs_by_method
 from evaluation.tables.result_tables import method_labels
@@ -62,8 +62,7 @@ def plot_frequency_ap(results: Sequence[Mapping[str, Any]], path: str | Path) ->
     axes.grid(alpha=0.25, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False)
-    image_format = Path(path).suffix.lstrip(".") or "png"
-    write_whole(path, lambda file: figure.savefig(file, format=image_format))
+    write_figure(path, figure)
 
 
 def _labels(methods: Mapping[Method, Sequence]) -> list[str]:
