@@ -43,7 +43,7 @@ def own_node(tmp_path):
 def test_files_dropped_into_the_folders_run(pets, tmp_path):
     project = copy_project(tmp_path / "project")
     shutil.copy(HELPERS / "models" / "coop_style.py", project / "trainers" / "offsets.py")
-    shutil.copy(HELPERS / "single_label_set.py", project / "datasets" / "small_pets.py")
+    shutil.copy(HELPERS / "sets" / "single_label_set.py", project / "datasets" / "small_pets.py")
     command = [sys.executable, "train.py", *pet_arguments(pets, "OffsetCoOp", tmp_path / "out")]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
