@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from compat.bootstrap import ensure_dassl
@@ -22,6 +23,7 @@ from yacs.config import CfgNode
 from command_line import build_parser, check_flags
 from common.devices import asks_for_mps
 from common.files import write_text
+from common.ranks import as_on_first, is_first, working_together, world_size
 from common.run_lock import run_lock
 from common.user_errors import MISTAKES, run_command
 from configuration import build_cfg, default_cfg, used_files
@@ -56,18 +58,21 @@ def main(
             "DATASET.NAME NAME (--help lists the names)"
         )
     folder = Path(cfg.OUTPUT_DIR)
-    with run_lock(folder):
+    with working_together(cfg.USE_CUDA), run_lock(folder) if is_first() else nullcontext():
         resolve_seed(cfg, Path(args.model_dir) if args.eval_only else folder)
+        cfg.SEED = as_on_first(cfg.SEED)
         if not (args.eval_only or args.no_train):
             refuse_other_experiment(cfg, folder, default_cfg())
         cfg.freeze()
         set_random_seed(cfg.SEED)
-        with logging_to(cfg.OUTPUT_DIR, evaluation=args.eval_only) as log:
+        log_file = logging_to(cfg.OUTPUT_DIR, evaluation=args.eval_only)
+        with log_file if is_first() else nullcontext() as log:
             started = time.perf_counter()
             try:
                 trainer = _build(cfg, args)
             except MISTAKES:
-                log.unlink()  # a try that never began; the next one's log is to be log.txt
+                if log:
+                    log.unlink()  # a try that never began; the next one's log is to be log.txt
                 raise
             if watch and isinstance(trainer, PromptTrainer):
                 _watch_evaluations(trainer, watch)
@@ -80,6 +85,8 @@ def _build(cfg: CfgNode, args: argparse.Namespace) -> TrainerBase:
         torch.backends.cudnn.benchmark = True
     if asks_for_mps() and not issubclass(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), PromptTrainer):
         raise ValueError(f"{cfg.TRAINER.NAME} cannot use LMPT_DEVICE=mps. Unset LMPT_DEVICE.")
+    if world_size() > 1 and not issubclass(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), PromptTrainer):
+        raise ValueError(f"{cfg.TRAINER.NAME} runs on one process alone; run it without torchrun.")
     print(header(cfg, used_files(args), args.model_dir if args.eval_only else None))
     if args.verbose:
         print(f"** Config **\n{cfg}\n** System **\n{collect_env_info()}")
@@ -100,7 +107,8 @@ def _run(trainer: TrainerBase, args: argparse.Namespace, started: float) -> None
     if args.check:
         _check_pictures(trainer.dm.dataset, cfg)
     if args.eval_only:
-        write_text(Path(cfg.OUTPUT_DIR, "config_eval.yaml"), cfg.dump())
+        if is_first():
+            write_text(Path(cfg.OUTPUT_DIR, "config_eval.yaml"), cfg.dump())
         trainer.test()
     elif not args.no_train:
         _train(trainer)
@@ -140,8 +148,9 @@ def _train(trainer: TrainerBase) -> None:
     cfg, folder = trainer.cfg, Path(trainer.cfg.OUTPUT_DIR)
     conditions = conditions_of(trainer)
     check_conditions(Path(cfg.RESUME or folder), conditions)
-    write_text(folder / "config.yaml", cfg.dump())
-    write_conditions(folder, conditions)
+    if is_first():
+        write_text(folder / "config.yaml", cfg.dump())
+        write_conditions(folder, conditions)
     try:
         trainer.train()
     except KeyboardInterrupt:

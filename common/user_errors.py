@@ -46,9 +46,16 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
         if os.environ.get(_TRACEBACK) == "1" or not is_mistake(error):
             raise
         sys.stdout.flush()
-        print(f"{Path(sys.argv[0]).name}: error: {message_of(error)}", file=sys.stderr)
+        command = f"{_rank()}{Path(sys.argv[0]).name}"
+        print(f"{command}: error: {message_of(error)}", file=sys.stderr)
         sys.exit(STATUS)
     sys.exit(status)
+
+
+def _rank() -> str:
+    """Which of torchrun's processes this is: "[rank 2 of 4] ", from 0; "" without torchrun."""
+    number, ranks = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    return "" if ranks == "1" else f"[rank {number} of {ranks}] "
 
 
 def is_mistake(error: BaseException) -> bool:

@@ -25,6 +25,7 @@ from loading.cache.image_cache import (
     PreloadingLoader,
     gib,
 )
+from loading.own_rows import BatchSampler, shared_out
 from loading.samplers import (
     EpochBatchSampler,
     ImageDataset,
@@ -130,7 +131,8 @@ class LoaderFactory:
                 f"DATALOADER.CACHE_VIEWS {sampler.views} picks among cached features, and none are "
                 "cached here. Set it to 0."
             )
-        loader = self._decode(images, sampler, keep_workers=True)
+        decode = partial(self._decode, images, keep_workers=True)
+        loader = shared_out(decode, images, sampler)
         if isinstance(read, PreloadedImages):
             return PreloadingLoader(loader, read, images.paths())
         return loader
@@ -187,15 +189,13 @@ class LoaderFactory:
             num_bytes = len(pixels) * example.nbytes
             if num_bytes <= MAX_CACHE_BYTES:
                 batch, device = self.encode_batch, self.device
-                return self._cached(
-                    lambda: ImageCache.build(pixels, finish, batch, device, title), sampler
-                )
+                build = partial(ImageCache.build, pixels, finish, batch, device, title)
+                return shared_out(partial(self._cached, build), images, sampler)
             print(f"Decoding in every step: {len(pixels):,} {title} images take {gib(num_bytes)}.")
-        return self._decode(images, sampler, keep_workers=isinstance(sampler, EpochBatchSampler))
+        keep = isinstance(sampler, EpochBatchSampler)
+        return shared_out(partial(self._decode, images, keep_workers=keep), images, sampler)
 
-    def _cached(
-        self, make: Callable[[], Cache], sampler: EpochBatchSampler | SequentialBatchSampler
-    ) -> CachedLoader:
+    def _cached(self, make: Callable[[], Cache], sampler: BatchSampler) -> CachedLoader:
         def timed() -> Cache:
             start = time.perf_counter()
             cache = make()
@@ -205,10 +205,7 @@ class LoaderFactory:
         return CachedLoader(timed, sampler)
 
     def _decode(
-        self,
-        images: ImageDataset,
-        sampler: EpochBatchSampler | SequentialBatchSampler,
-        keep_workers: bool = False,
+        self, images: ImageDataset, sampler: BatchSampler, keep_workers: bool = False
     ) -> DataLoader:
         return DataLoader(
             images,

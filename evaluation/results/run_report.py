@@ -12,6 +12,7 @@ from dassl.evaluation import EvaluatorBase
 from torch import Tensor
 from yacs.config import CfgNode
 
+from common.ranks import is_first
 from evaluation.evaluator import MultiLabelLongTail
 from evaluation.recipe_choice import recipe_choice
 from evaluation.results.protocol import protocol
@@ -83,7 +84,7 @@ class RunReport:
             seconds: wall-clock time of the whole run; None if unknown.
             seconds_spent: of its parts.
         """
-        if not self.metrics:
+        if not (self.metrics and is_first()):
             return
         cfg = self.cfg
         if cfg.TEST.SAVE_SCORES == "test" and isinstance(self.evaluator, MultiLabelLongTail):
@@ -137,4 +138,5 @@ class RunReport:
     @staticmethod
     def _save(path: Path, items: Sequence, scored: Scored) -> None:
         logits, targets = map(torch.cat, zip(*scored, strict=True))  # [N, C] each
-        save_scores(path, logits, targets, [item.impath for item in items])
+        if is_first():
+            save_scores(path, logits, targets, [item.impath for item in items])

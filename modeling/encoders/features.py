@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.ranks import gather_rows
+
 
 @dataclass(frozen=True)
 class Features:
@@ -55,3 +57,9 @@ def join(parts: Sequence[Features]) -> Features:
     elif parts[0].local_features is not None:
         local = torch.cat([part.local_features for part in parts])  # [B, R, D]
     return Features(torch.cat([part.global_features for part in parts]), local, mask)
+
+
+def gather_features(own: Features, count: int) -> Features:
+    """Features of a batch of `count` images, of those of each rank's `share` of it."""
+    rows = (own.global_features, own.local_features, own.mask)
+    return Features(*(None if part is None else gather_rows(part, count) for part in rows))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from common.ranks import gather_rows, share, world_size
 from common.threads import step_threads, threads
 from modeling.clip.clip_file import AUTO
 from modeling.clip.precision import Precision
@@ -21,6 +22,8 @@ from modeling.encoders.region_image_encoder import RegionImageEncoder
 from modeling.encoders.text_encoder import TextEncoder
 from modeling.towers.backbones import load_backbone
 from modeling.towers.image_tower import ImageTower
+
+_PROMPTS_OF_A_RANK = 8  # fewer fill no processor, and waiting for other ranks costs more
 
 
 @dataclass(frozen=True)
@@ -208,5 +211,12 @@ class FrozenClip:
         return features if self.uses_regions else Features(features.global_features)
 
     def encode_prompts(self, prompts: Tensor, eot: Tensor, shared: int = 0) -> Tensor:
-        """Features [C, D] of prompt embeddings [C, L, E]; see `TextEncoder.forward`."""
-        return self.text_encoder(prompts, eot, shared)
+        """Features [C, D] of prompt embeddings [C, L, E]; see `TextEncoder.forward`.
+
+        Where prompts are many, each rank encodes its share of them.
+        """
+        count = len(prompts)
+        if world_size() == 1 or count < _PROMPTS_OF_A_RANK * world_size():
+            return self.text_encoder(prompts, eot, shared)
+        rows = share(count)
+        return gather_rows(self.text_encoder(prompts[rows], eot[rows], shared), count)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from common.ranks import gather_rows, share
 from modeling.encoders.text_encoder import TextEncoder
 from modeling.prompts.prompt_learner import PromptLearner
 
@@ -70,6 +71,7 @@ def conditional_cosines(
 
     B * C prompts pass the text tower. So that their number does not set the memory, they do so a
     few images at a time, and what the backward pass needs of them is computed once more there.
+    Each rank computes its share of the images.
 
     Args:
         learner: contexts and class names.
@@ -87,9 +89,9 @@ def conditional_cosines(
         # No matrix product, which autocast would round to half precision.
         return (some[:, None] * text_features).sum(dim=-1)
 
-    parts = features.split(chunk)
+    parts = features[share(len(features))].split(chunk)
     if len(parts) == 1 or not torch.is_grad_enabled():
-        return torch.cat([of_some(part) for part in parts])
+        return gather_rows(torch.cat([of_some(part) for part in parts]), len(features))
     # Nothing in the towers draws random numbers, so their state need not be kept.
     recomputed = partial(checkpoint, of_some, use_reentrant=False, preserve_rng_state=False)
-    return torch.cat([recomputed(part) for part in parts])
+    return gather_rows(torch.cat([recomputed(part) for part in parts]), len(features))

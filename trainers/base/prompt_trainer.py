@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from common.devices import run_device
+from common.ranks import check_agreement, is_first, wait_for_all
 from evaluation.results.run_report import RunReport
 from losses.config import loss_from_config
 from modeling.encoders.features import Features
@@ -192,7 +193,9 @@ class PromptTrainer(TrainerX):
         if self.start_epoch > 0:
             self.epoch = self.start_epoch - 1
             save = partial(self.save_model, self.epoch, self.output_dir)
-            Checkpoints(self.output_dir, self.learner_name).complete(self.start_epoch, save)
+            wait_for_all()  # until every rank has read what it goes on from
+            if is_first():
+                Checkpoints(self.output_dir, self.learner_name).complete(self.start_epoch, save)
         self.data.fill_cache()  # now, with all threads
 
     def set_offset(self) -> None:
@@ -221,7 +224,9 @@ class PromptTrainer(TrainerX):
             for number, batch in enumerate(log.timed(self.train_loader_x)):
                 self.batch_idx = number
                 rate = self.get_current_lr()  # the epoch's last step lowers it for the next one
-                log.step(self.forward_backward(batch), rate, batch.get("impath", ()))
+                terms = self.forward_backward(batch)
+                log.step(terms, rate, batch.get("impath", ()))
+        check_agreement(terms["loss"], "the loss")
         self.record.training += log.seconds
 
     def after_epoch(self) -> None:
@@ -240,6 +245,7 @@ class PromptTrainer(TrainerX):
         if not self.cfg.TEST.NO_TEST:
             print(f"Deploy {self.epoch_selection.final_model}")
             if self.epoch_selection.selects:
+                wait_for_all()  # until the best checkpoint is written
                 self.load_model(self.output_dir)
             self.test()
         print(f"Elapsed: {timedelta(seconds=round(time.time() - self.time_start))}")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from common.ranks import average_gradients
 from modeling.encoders.features import Features
 from trainers.base.captured_step import CapturedStep
 
@@ -45,11 +46,17 @@ class TrainingStep:
     def __call__(
         self, features: Features, targets: Tensor, index: Tensor, sample_seed: Tensor
     ) -> Terms:
-        """Loss terms of a batch, detached; its gradients replace those of the batch before."""
+        """Loss terms of a batch, detached; its gradients replace those of the batch before.
+
+        Of several ranks, the gradients are averaged (`common.ranks`).
+        """
         inputs = {"targets": targets, "index": index, "sample_seed": sample_seed}
         inputs |= {n: t for n in _FEATURES if (t := getattr(features, n)) is not None}
-        if self._captured is not None:
-            return self._captured(inputs)
+        terms = self._anew(inputs) if self._captured is None else self._captured(inputs)
+        average_gradients(self.parameters)
+        return terms
+
+    def _anew(self, inputs: dict[str, Tensor]) -> Terms:
         for parameter in self.parameters:
             parameter.grad = None
         return self._gradients(inputs)

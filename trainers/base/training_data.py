@@ -15,10 +15,12 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from common.config.config_rules import Choice, Number, declare_rules
+from common.ranks import first_before_others
 from loading.cache.feature_cache import CachedLoader
 from loading.cache.feature_store import FeatureStore, cache_folder
 from loading.images import read_picture
 from loading.loaders import CACHES, LoaderFactory
+from loading.own_rows import OwnRowsLoader
 from loading.samplers import SAMPLERS, make_sampler
 from loading.text_loader import LabelledTexts, TextLoader
 from loading.transforms import (
@@ -31,7 +33,7 @@ from loading.transforms import (
     evaluation_transform,
 )
 from modeling.captions.caption_tokens import MISSING, PICKS, SOURCES, TRUNCATIONS, CaptionTokens
-from modeling.encoders.features import Features
+from modeling.encoders.features import Features, gather_features
 from modeling.encoders.frozen_clip import FrozenClip
 from modeling.encoders.image_views import FLIP
 from trainers.base.views import training_config
@@ -104,9 +106,10 @@ class TrainingData:
         self.cfg, self.seed = cfg, seed
         self._countable = COUNTABLE.issuperset(cfg.INPUT.TRANSFORMS)
         self._training, self._fixed = self._transforms()
-        self.manager = DataManager(
-            cfg, custom_tfm_train=self._training, custom_tfm_test=self._fixed
-        )
+        with first_before_others():  # who may generate an embedded set
+            self.manager = DataManager(
+                cfg, custom_tfm_train=self._training, custom_tfm_test=self._fixed
+            )
         self.dataset = self.manager.dataset
         self.classnames: list[str] = list(self.dataset.classnames)
         self._read_supervision()
@@ -172,8 +175,11 @@ class TrainingData:
 
     def fill_cache(self) -> None:
         """Make the training batches' cache now, if there is one, and not in the first epoch."""
-        if isinstance(self.train_loader, (CachedLoader, TextLoader)):
-            _ = self.train_loader.cache
+        loader = self.train_loader
+        if isinstance(loader, OwnRowsLoader):
+            loader = loader.loader
+        if isinstance(loader, (CachedLoader, TextLoader)):
+            _ = loader.cache
 
     def start_epoch(self, epoch: int) -> None:
         """Let the sampler draw the order and the views of an epoch, from 0."""
@@ -198,7 +204,8 @@ class TrainingData:
         features = batch.get("features")
         if features is not None:
             return features
-        return encode(batch["img"].to(self._clip.device, non_blocking=True))  # [B, 3, H, W]
+        own = encode(batch["img"].to(self._clip.device, non_blocking=True))  # of [B, 3, H, W]
+        return gather_features(own, len(batch["index"]))
 
     def first_features(self) -> Iterator[Features]:
         """Features of the first training batches, which means over images are taken of."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 from torch import Tensor
 
+from common.ranks import is_first
 from evaluation.metrics.precision_recall import CURVE_ROWS
 from trainers.base.logs.event_files import keep_events
 
@@ -38,11 +39,15 @@ class Board:
     def open(self, folder: str | Path, epochs: int, steps_per_epoch: int) -> None:
         """Open files in a folder, out of which is taken what a run that goes on writes again.
 
+        Of several ranks, the first does.
+
         Args:
             folder: of event files.
             epochs: done by the run that goes on; 0 for a run that begins.
             steps_per_epoch: of its training.
         """
+        if not is_first():
+            return
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:

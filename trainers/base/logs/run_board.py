@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -95,13 +96,14 @@ class RunBoard(Board):
             evaluation: whether they were loaded, not trained; see `result_files`.
         """
         epoch, alone = max(epochs - 1, 0), self.writer is None
+        texts = self.model.autocast_text_features()  # of all ranks, which encode them together
         if alone:
             self.open(self.report.files(evaluation).tensorboard, 0, 0)
             self.evaluated(split, epoch)
-        self._write_final(split, epoch)
+        self._write_final(split, epoch, texts)
         self.close() if alone else self.flush()
 
-    def _write_final(self, split: str, epoch: int) -> None:
+    def _write_final(self, split: str, epoch: int, texts: Any) -> None:  # noqa: ANN401
         if self.writer is None:
             return
         final = {f"final/{name}": value for name, value in self.report.metrics.items()}
@@ -110,7 +112,7 @@ class RunBoard(Board):
         if isinstance(self.evaluator, MultiLabelLongTail):
             self._write_curves(epoch)
             self._write_examples(split, epoch)
-        self._write_similarities(epoch)
+        self._write_similarities(texts, epoch)
         self.hyperparameters(self._values(), final)
 
     def _write_curves(self, epoch: int) -> None:
@@ -146,9 +148,8 @@ class RunBoard(Board):
                 lines.append(f"{value:.3f} {name}{' (present)' if name in present else ''}")
             self._card(f"examples_{split}/{number}", items[place].impath, lines, epoch)
 
-    def _write_similarities(self, epoch: int) -> None:
+    def _write_similarities(self, features: Any, epoch: int) -> None:  # noqa: ANN401
         """Cosines of the classes' text features, of each set of contexts."""
-        features = self.model.autocast_text_features()
         features = [features] if isinstance(features, Tensor) else list(features or ())
         names = self.data.classnames
         matrices = [f for f in features if f.dim() == 2 and len(f) == len(names)]  # [C, D] each

@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from common.ranks import is_first
 from common.rng_state import get_rng_state, set_rng_state
 from trainers.base.saving.checkpoints import Checkpoints, how_chosen, load_into
 from trainers.base.saving.run_record import RunRecord
@@ -50,7 +51,7 @@ class RunState:
         is_best: bool,
         model_name: str,
     ) -> None:
-        """Write a checkpoint to `<directory>/<name>`.
+        """Write a checkpoint to `<directory>/<name>`; of several ranks, the first does.
 
         One is written after every epoch, to resume from. Those between TRAIN.CHECKPOINT_FREQ's are
         removed as soon as a later one is there, and leave no line in the log, which they would
@@ -68,6 +69,8 @@ class RunState:
             FloatingPointError: a weight is infinite or NaN; nothing is written.
             OSError: the disk is full, or the folder cannot be written to.
         """
+        if not is_first():
+            return
         resume_only = not model_name and not self._stays(done)
         spent = self.record.spent(caching)
         state = {
