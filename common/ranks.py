@@ -22,6 +22,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from common.rank_store import attempt_store
+
 _DISAGREEMENT = 1e-3  # relative; rounding differs by far less
 
 
@@ -66,8 +68,8 @@ def working_together(use_cuda: bool) -> Iterator[None]:
     on_gpu = use_cuda and torch.cuda.is_available()
     if on_gpu:
         _take_gpu()
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
     try:
+        _join("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
         with contextlib.nullcontext() if is_first() else _silence():
             yield
     except RuntimeError as error:
@@ -78,6 +80,13 @@ def working_together(use_cuda: bool) -> Iterator[None]:
             ) from error
         raise
     dist.destroy_process_group()
+
+
+def _join(backend: str) -> None:
+    store, ranks = attempt_store(), {}
+    if store is not None:
+        ranks = {"rank": int(os.environ["RANK"]), "world_size": asked_for()}
+    dist.init_process_group(backend, store=store, **ranks)
 
 
 def _take_gpu() -> None:
