@@ -55,6 +55,8 @@ def is_first() -> bool:
 def working_together(use_cuda: bool) -> Iterator[None]:
     """Join the other ranks, over NCCL for GPUs and gloo for CPUs; only the first one is heard.
 
+    Within such a context a second one changes nothing.
+
     Args:
         use_cuda: USE_CUDA.
 
@@ -62,7 +64,7 @@ def working_together(use_cuda: bool) -> Iterator[None]:
         ValueError: there are more ranks than GPUs on this machine.
         LostRankError: another rank ended before its work was done.
     """
-    if asked_for() == 1:
+    if asked_for() == 1 or dist.is_initialized():
         yield
         return
     on_gpu = use_cuda and torch.cuda.is_available()
