@@ -11,7 +11,6 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
-import torch
 from dassl.evaluation import EVALUATOR_REGISTRY, EvaluatorBase
 from torch import Tensor
 from yacs.config import CfgNode
@@ -19,13 +18,12 @@ from yacs.config import CfgNode
 from common.config.config_rules import Choice, Each, Number, check_values, declare_rules
 from common.groups import GROUPS
 from evaluation.fitted.fitted_files import Fitted
-from evaluation.metrics.average_precision import average_precision
 from evaluation.metrics.output_link import LINKED, Link
-from evaluation.metrics.threshold_metrics import decide, log_odds, threshold_metrics
+from evaluation.metrics.scored_images import ScoredImages
+from evaluation.metrics.threshold_metrics import Decisions, decide, log_odds
 from evaluation.metrics.top_k import top_k_metrics
 from evaluation.metrics.unseen_classes import unseen_metrics
 from evaluation.printed_result import class_lines, result_lines
-from evaluation.results.saved_scores import rank_scores
 
 __all__ = ["SCORES", "MultiLabelLongTail", "extend_cfg"]
 
@@ -110,12 +108,12 @@ class MultiLabelLongTail(EvaluatorBase):
     @property
     def logits(self) -> Tensor:
         """[N, C] float32, all batches since `reset`."""
-        return torch.cat(self._logits)
+        return self.scored.logits
 
     @property
     def targets(self) -> Tensor:
-        """[N, C], as given, all batches since `reset`."""
-        return torch.cat(self._targets)
+        """[N, C] int8, all batches since `reset`."""
+        return self.scored.targets
 
     def describe_classes(
         self,
@@ -157,8 +155,7 @@ class MultiLabelLongTail(EvaluatorBase):
 
     def reset(self) -> None:
         """Forget all batches and results."""
-        self._logits: list[Tensor] = []
-        self._targets: list[Tensor] = []
+        self.scored = ScoredImages()
         self.metrics: OrderedDict[str, float] = OrderedDict()
         self.per_class: list[dict] = []
 
@@ -187,8 +184,7 @@ class MultiLabelLongTail(EvaluatorBase):
         # Metrics are counted in float64, which Apple's GPUs do not have.
         device = "cpu" if logits.device.type == "mps" else logits.device
         # Copies: a captured graph writes every batch into the same memory.
-        self._logits.append(logits.detach().to(device, torch.float32, copy=True))
-        self._targets.append(targets.detach().to(device, copy=True))
+        self.scored.add(logits.to(device), targets)
 
     def evaluate(self) -> OrderedDict[str, float]:
         """Compute, print and return the metrics in percent, mAP first.
@@ -197,19 +193,19 @@ class MultiLabelLongTail(EvaluatorBase):
             RuntimeError: no batch was processed.
             ValueError: a logit is NaN, a target is not 1, 0 or -1, or no class has a positive.
         """
-        if not self._logits:
+        scored = self.scored
+        if not len(scored):
             raise RuntimeError("expected at least one batch before evaluate(), got none")
-        logits, targets = self.logits, self.targets
-        positives = (targets == 1).sum(dim=0).tolist()
+        positives = scored.positives().tolist()
         if not any(positives):
-            images = f"{len(logits)} images; check the label list of this split"
+            images = f"{len(scored)} images; check the label list of this split"
             raise ValueError(f"expected at least one positive target, got none in {images}")
-        precisions = {"logit": _percent(average_precision(logits, targets, self._names))}
-        for space in ("softmax", LINKED) if self.link else ("softmax",):
-            ranked = rank_scores(logits, space, self.link)
-            precisions[space] = _percent(average_precision(ranked, targets, self._names))
-        is_softmax = self.score == "softmax"
-        own = precisions[self.score if self.score in precisions else "logit"]
+        scored.check(self._names)
+        spaces = ("logit", "softmax", LINKED) if self.link else ("logit", "softmax")
+        found = {space: scored.average_precision(space, self.link) for space in spaces}  # [C] each
+        precisions = {space: _percent(values) for space, values in found.items()}
+        space = self.score if self.score in precisions else "logit"
+        own = precisions[space]
         self.per_class = self._describe(own, positives)
 
         self.metrics = OrderedDict(mAP=_mean(own))
@@ -218,23 +214,31 @@ class MultiLabelLongTail(EvaluatorBase):
                 self.metrics[f"mAP_{group}"] = _mean([row["AP"] for row in rows])
         if self._seen is not None:
             self.metrics |= unseen_metrics(
-                logits, targets, self._seen, self.score, self.top_k, self.link
+                scored, found[space], self._seen, self.score, self.top_k, self.link
             )
         for space, values in precisions.items():
             self.metrics[f"mAP_{space}"] = _mean(values)
-        predictions = decide(logits, self.threshold, softmax=is_softmax)
-        self.metrics |= {n: 100 * v for n, v in threshold_metrics(predictions, targets).items()}
+        decisions, chosen = self._decisions()
+        self.metrics |= {n: 100 * v for n, v in decisions.metrics().items()}
         for k in self.top_k:
-            self.metrics |= top_k_metrics(logits, targets, k)
+            self.metrics |= top_k_metrics(scored, k)
         if self.chosen is not None:
-            least = self.chosen.column("log_odds").to(logits.device)  # [C]
-            at_chosen = log_odds(logits, softmax=is_softmax) > least
-            chosen = threshold_metrics(at_chosen, targets)
-            self.metrics |= {f"{name}_chosen": 100 * value for name, value in chosen.items()}
+            self.metrics |= {f"{n}_chosen": 100 * v for n, v in chosen.metrics().items()}
         if not self.brief:
-            self._print(len(logits))
-            self._warn_of_one_answer(predictions)
+            self._print(len(scored))
+            self._warn_of_one_answer(decisions)
         return self.metrics
+
+    def _decisions(self) -> tuple[Decisions, Decisions]:
+        """Decisions at TEST.THRESHOLD, and those at chosen thresholds if there are some."""
+        softmax = self.score == "softmax"
+        decisions, chosen = Decisions(), Decisions()
+        least = None if self.chosen is None else self.chosen.column("log_odds")  # [C]
+        for logits, targets in self.scored.rows():
+            decisions.count(decide(logits, self.threshold, softmax=softmax), targets)
+            if least is not None:
+                chosen.count(log_odds(logits, softmax=softmax) > least.to(logits.device), targets)
+        return decisions, chosen
 
     @property
     def summary(self) -> str:
@@ -244,10 +248,10 @@ class MultiLabelLongTail(EvaluatorBase):
         ]
         return f"mAP {self.metrics['mAP']:.2f}%" + (f" ({', '.join(groups)})" if groups else "")
 
-    def _warn_of_one_answer(self, predictions: Tensor) -> None:
-        """Say, once, that the threshold lies below or above all scores [N, C]."""
-        present = predictions.sum().item()
-        if self._warned or present not in (0, predictions.numel()):
+    def _warn_of_one_answer(self, decisions: Decisions) -> None:
+        """Say, once, that the threshold lies below or above all scores."""
+        present = decisions.predicted.sum().item()
+        if self._warned or present not in (0, decisions.known.sum().item()):
             return
         what = "every class is predicted in every image" if present else "no class is predicted"
         print(

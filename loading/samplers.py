@@ -173,23 +173,25 @@ class SequentialBatchSampler(Sampler[list[Sample]]):
 
 
 class AllViewsSampler(SequentialBatchSampler):
-    """K random views of every image, all first views first; for caching random views.
+    """K random views of images by their places, all first views first; for caching random views.
 
     A view's seed depends on its number and the image's place alone, so all runs see the same views.
     """
 
-    def __init__(self, size: int, batch_size: int, views: int) -> None:
-        super().__init__(size, batch_size)
-        self.views = views
+    def __init__(self, places: Sequence[int], batch_size: int, views: int) -> None:
+        super().__init__(len(places), batch_size)
+        self.places, self.views = places, views
 
     def __len__(self) -> int:
         return self.views * super().__len__()
 
     def __iter__(self) -> Iterator[list[Sample]]:
         for view in range(self.views):
-            seeds = np.random.default_rng(view).integers(0, 2**31, self.size)
+            # The first numbers do not depend on how many follow.
+            seeds = np.random.default_rng(view).integers(0, 2**31, max(self.places, default=-1) + 1)
             for samples in super().__iter__():
-                yield [Sample(sample.index, view, int(seeds[sample.index])) for sample in samples]
+                places = [int(self.places[sample.index]) for sample in samples]
+                yield [Sample(place, view, int(seeds[place])) for place in places]
 
 
 class ImageDataset(Dataset):

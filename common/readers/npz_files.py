@@ -20,11 +20,14 @@ from common.readers.bounded import Bounded
 # What arrays may take once they are unpacked: 3 million paths, or scores of 800,000 images and 80
 # classes, however well they were compressed; and beyond it what compression does to honest arrays.
 MAX_UNPACKED, MAX_RATIO = 256 << 20, 64
+# Bytes from which on an array is not compressed, and stays in the file when it is read.
+MAP_FROM_BYTES = 256 << 20
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # of every record: zip knows none before
 _CHUNK = 1 << 20  # bytes unpacked at once
 _MAX_DIRECTORY = 2 << 20  # bytes of the archive's table of contents; ours have three entries
 _MAX_HEADER = 10_000  # bytes of an array's, as numpy has it
+_LOCAL_LENGTHS, _ENCRYPTED = 26, 1  # in a record's own header; a flag
 _VERSIONS = {(1, 0): 2, (2, 0): 4, (3, 0): 4}  # of the format, to bytes of the header's length
 _NUMBERS = re.compile(r"[<>|=]?(?:[biuf]\d{1,2}|\?|U[1-9]\d{0,6})")
 
@@ -32,7 +35,8 @@ _NUMBERS = re.compile(r"[<>|=]?(?:[biuf]\d{1,2}|\?|U[1-9]\d{0,6})")
 def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
     """Write a compressed npz archive, whole or not at all; equal arrays give equal bytes.
 
-    `numpy.savez_compressed` would put the time of day into it.
+    `numpy.savez_compressed` would put the time of day into it. Arrays of `MAP_FROM_BYTES` or more
+    are not compressed, which would take minutes for little, so that they can be mapped.
 
     Args:
         path: file to write; missing folders are made.
@@ -43,9 +47,11 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) ->
         with zipfile.ZipFile(file, "w") as archive:
             for name, array in arrays.items():
                 record = zipfile.ZipInfo(f"{name}.npy", _DATE)
-                record.compress_type = zipfile.ZIP_DEFLATED
+                array = np.asarray(array)
+                small = array.nbytes < MAP_FROM_BYTES
+                record.compress_type = zipfile.ZIP_DEFLATED if small else zipfile.ZIP_STORED
                 with archive.open(record, "w", force_zip64=True) as stream:
-                    np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
+                    np.lib.format.write_array(stream, array, allow_pickle=False)
 
     write_whole(path, write)
 
@@ -59,7 +65,9 @@ def read_npz(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str, np
         names: of the arrays that are wanted.
 
     Returns:
-        Arrays of numbers, truth values or texts by name.
+        Arrays of numbers, truth values or texts by name. Those of `MAP_FROM_BYTES` or more that
+        are not compressed are memory maps, read as they are looked at; writing to them changes
+        the memory alone.
 
     Raises:
         ValueError: it is damaged, no such archive, unpacks to more, or lacks an array; or an array
@@ -73,6 +81,9 @@ def read_npz(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str, np
             with zipfile.ZipFile(Bounded(file, _MAX_DIRECTORY)) as archive:
                 for name in names:
                     record = archive.getinfo(f"{name}.npy")
+                    if _mappable(record):
+                        found[name] = _mapped(file, archive, record, name)
+                        continue
                     room -= record.file_size
                     if room < 0:
                         raise ValueError("its arrays take far more memory than its size explains")
@@ -100,8 +111,36 @@ def _unpacked(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> bytearray:
     return content
 
 
+def _mappable(record: zipfile.ZipInfo) -> bool:
+    stored = record.compress_type == zipfile.ZIP_STORED and not record.flag_bits & _ENCRYPTED
+    return stored and record.file_size == record.compress_size >= MAP_FROM_BYTES
+
+
+def _mapped(
+    file: BinaryIO, archive: zipfile.ZipFile, record: zipfile.ZipInfo, name: str
+) -> np.memmap:
+    """An array that stays in the file, its checksum verified."""
+    with archive.open(record) as source:
+        start = source.read(_MAX_HEADER + 20)
+        while source.read(_CHUNK):  # at the end of which zipfile compares the checksums
+            pass
+    dtype, shape, order, length = _header(start, record.file_size, name)
+    file.seek(record.header_offset + _LOCAL_LENGTHS)
+    lengths = [int.from_bytes(file.read(2), "little") for _ in range(2)]  # of name and extra field
+    offset = record.header_offset + _LOCAL_LENGTHS + 4 + sum(lengths) + length
+    return np.memmap(file, dtype, "c", offset, shape, order)
+
+
 def _array(content: bytearray, name: str) -> np.ndarray:
     """An array from the bytes of its npy file."""
+    dtype, shape, order, length = _header(content, len(content), name)
+    return np.frombuffer(content, dtype, offset=length).reshape(shape, order=order)
+
+
+def _header(
+    content: bytes | bytearray, size: int, name: str
+) -> tuple[np.dtype, tuple[int, ...], str, int]:
+    """Type, shape and order of an array, and where it begins in its npy file of `size` bytes."""
     stream = io.BytesIO(content)
     width = _VERSIONS.get(np.lib.format.read_magic(stream))
     length = int.from_bytes(stream.read(width or 0), "little")
@@ -121,6 +160,6 @@ def _array(content: bytearray, name: str) -> np.ndarray:
         dtype = np.dtype(kind)
     except TypeError as error:
         raise ValueError(f"{name} is of the unknown type {kind}") from error
-    if len(shape) > 8 or math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
+    if len(shape) > 8 or math.prod(shape) * dtype.itemsize != size - stream.tell():
         raise ValueError(f"{name} has more or fewer values than its header says")
-    return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape, order=order)
+    return dtype, shape, order, stream.tell()

@@ -4,19 +4,22 @@ A label file has rows `name id`, an image list has rows `path id id ...`. Both a
 without a byte order mark; any line ending, trailing blanks and blank lines are fine. All that is
 wrong in a file, up to `MAX_PROBLEMS` of it, is gathered and raised at once.
 
-A file may have `common.files.MAX_BYTES`; its rows are read one after the other.
+A file may have `common.files.MAX_BYTES`, an image list `MAX_LIST_BYTES`.
 """
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from common.files import FileTooLargeError, read_whole
+from common.files import MAX_BYTES, FileTooLargeError, open_regular, read_whole
+from datasets.files.image_list import ImageList, ListEntry, join
+from datasets.files.plain_rows import plain_rows
 
 SHOWN_PROBLEMS = 20
 SHOWN_CHARACTERS = 100
@@ -24,6 +27,9 @@ MAX_PROBLEMS = 10_000  # after which a file is not read on: it is no list at all
 _SHOWN_RULES = 3  # that one row breaks
 
 _BLANKS = " \t"
+MAX_LIST_BYTES = 4 << 30  # of an image list: a hundred million rows
+_PIECE = 1 << 20  # bytes whose rows are read at once
+_MARK = b"\xef\xbb\xbf"  # UTF-8's byte order mark
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _TO_SUFFIX = r".*?\.(?:jpe?g|jp2|png|bmp|gif|webp|tiff?|ppm|pgm)"
 _PATH_WITH_SUFFIX = re.compile(_TO_SUFFIX + r"(?=[ \t]|$)", re.IGNORECASE)
@@ -77,20 +83,6 @@ class DataFileError(ValueError):
         super().__init__("\n".join(lines))
 
 
-class ListEntry(NamedTuple):
-    """One image of a list.
-
-    Attributes:
-        path: picture, relative to the folder of the data set.
-        labels: ids of the classes present, in the order of the file; may be empty.
-        line: line number in the list, counted from 1.
-    """
-
-    path: str
-    labels: tuple[int, ...]
-    line: int
-
-
 def read_labels(path: str | Path) -> list[str]:
     """Read a label file with rows `name id`.
 
@@ -134,12 +126,18 @@ def read_labels(path: str | Path) -> list[str]:
 
 
 def read_list(path: str | Path, num_classes: int) -> list[ListEntry]:
+    """Read an image list as `read_images` does, into a list of Python's."""
+    return list(read_images(path, num_classes))
+
+
+def read_images(path: str | Path, num_classes: int) -> ImageList:
     """Read an image list with rows `path id id ...`.
 
     An image without labels is a row without ids. See `split_path` for paths that hold blanks.
+    Rows are read a piece of the file at a time, and one by one where a piece is not plain.
 
     Args:
-        path: the file.
+        path: the file, of up to `MAX_LIST_BYTES`.
         num_classes: C; every id must be in 0..C-1.
 
     Returns:
@@ -150,10 +148,67 @@ def read_list(path: str | Path, num_classes: int) -> list[ListEntry]:
             is repeated, fields are not parted by blanks, or the file holds no row.
         OSError: the file cannot be read.
     """
+    parts: list[ImageList] = []
+    try:
+        for content, line in _pieces(path):
+            part = plain_rows(content, num_classes, line)
+            if part is None:
+                problems: list[Problem] = []
+                rows = _entries(rows_of(content, problems, line), num_classes, problems)
+                part = ImageList.of(rows)
+                if problems:
+                    raise DataFileError(path, _all_problems(path, num_classes))
+            parts.append(part)
+    except FileTooLargeError as error:
+        raise DataFileError(path, [Problem(0, "", str(error))]) from error
+    images = join(parts)
+    if not len(images):
+        rule = "the file is empty; expected rows 'path id id ...'"
+        raise DataFileError(path, [Problem(0, "", rule)])
+    if images.repeated():
+        raise DataFileError(path, _all_problems(path, num_classes))
+    return images
+
+
+def _pieces(path: str | Path) -> Iterator[tuple[bytes, int]]:
+    """Pieces of a file that end with a line, and the number of their first line."""
+    with open_regular(path) as file:
+        if (size := os.fstat(file.fileno()).st_size) > MAX_LIST_BYTES:
+            raise FileTooLargeError(f"{path} has {size:,} bytes, more than {MAX_LIST_BYTES:,}")
+        rest, line = file.read(_PIECE).removeprefix(_MARK), 1
+        while rest:
+            more = file.read(max(_PIECE, len(rest)))  # a long row is not copied again and again
+            end = rest.rfind(b"\n") + 1 if more else len(rest)
+            if end:
+                content = rest[:end] if more or rest.endswith(b"\n") else rest + b"\n"
+                yield content, line
+                line += content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n")
+            rest = rest[end:] + more
+
+
+def _all_problems(path: str | Path, num_classes: int) -> list[Problem]:
+    """What is wrong with a list, up to `MAX_PROBLEMS`, in the order of its lines."""
     problems: list[Problem] = []
-    entries: list[ListEntry] = []
-    first_lines: dict[str, int] = {}
-    for line, row in iter_rows(path, problems):
+    for _ in _entries(iter_rows(path, problems, MAX_LIST_BYTES), num_classes, problems, {}):
+        pass
+    return problems
+
+
+def _entries(
+    rows: Iterable[tuple[int, str]],
+    num_classes: int,
+    problems: list[Problem],
+    first_lines: dict[str, int] | None = None,
+) -> Iterator[ListEntry]:
+    """Images of rows, one by one.
+
+    Args:
+        rows: line numbers and rows.
+        num_classes: C.
+        problems: what is wrong is added here.
+        first_lines: where each path was first seen; None: nobody looks for repeated ones.
+    """
+    for line, row in rows:
         picture, rest = split_path(row)
         words = rest.split()
         rules = [rule for word in words if (rule := _broken_id_rule(word, num_classes))]
@@ -162,20 +217,15 @@ def read_list(path: str | Path, num_classes: int) -> list[ListEntry]:
         rules += [f"id {label} is repeated" for label in repeated]
         if _PATH_AND_COMMA.match(row) and not _PATH_WITH_SUFFIX.match(row):
             rules = ["path and ids are parted by blanks, as in 'a.jpg 3 7', not by commas"]
-        place = posixpath.normpath(picture)
-        if place in first_lines:
-            rules.append(f"the path is already listed on line {first_lines[place]}")
-        first_lines.setdefault(place, line)
+        if first_lines is not None:
+            place = posixpath.normpath(picture)
+            if place in first_lines:
+                rules.append(f"the path is already listed on line {first_lines[place]}")
+            first_lines.setdefault(place, line)
         if rules:
             problems.append(Problem(line, row, _joined(rules)))
         else:
-            entries.append(ListEntry(picture, labels, line))
-    if problems:
-        raise DataFileError(path, problems)
-    if not entries:
-        rule = "the file is empty; expected rows 'path id id ...'"
-        raise DataFileError(path, [Problem(0, "", rule)])
-    return entries
+            yield ListEntry(picture, labels, line)
 
 
 def name_in_words(name: str) -> str:
@@ -200,13 +250,16 @@ def split_path(row: str) -> tuple[str, str]:
     return row[:end], row[end:].strip(_BLANKS)
 
 
-def iter_rows(path: str | Path, problems: list[Problem]) -> Iterator[tuple[int, str]]:
+def iter_rows(
+    path: str | Path, problems: list[Problem], most: int = MAX_BYTES
+) -> Iterator[tuple[int, str]]:
     """Yield the rows of a text file that are not blank.
 
     Args:
         path: the file.
         problems: rows that are not UTF-8 or hold control characters are added here, not yielded.
             Once it holds `MAX_PROBLEMS`, whoever found them, no more rows follow.
+        most: bytes that it may have.
 
     Yields:
         Line number, counted from 1, and the row without blanks at its ends.
@@ -215,12 +268,25 @@ def iter_rows(path: str | Path, problems: list[Problem]) -> Iterator[tuple[int, 
         OSError: the file cannot be read.
     """
     try:
-        content = read_whole(path).removeprefix(b"\xef\xbb\xbf")
+        content = read_whole(path, most).removeprefix(_MARK)
     except FileTooLargeError as error:
         problems.append(Problem(0, "", str(error)))
         return
+    yield from rows_of(content, problems)
+
+
+def rows_of(
+    content: bytes, problems: list[Problem], first_line: int = 1
+) -> Iterator[tuple[int, str]]:
+    """Yield the rows of a text; see `iter_rows`.
+
+    Args:
+        content: the text.
+        problems: as above.
+        first_line: number of its first line.
+    """
     # Not str.splitlines, which also cuts at characters that a path or a caption may hold.
-    for line, match in enumerate(_LINE.finditer(content), start=1):
+    for line, match in enumerate(_LINE.finditer(content), start=first_line):
         if len(problems) >= MAX_PROBLEMS:
             return
         raw = match[0].rstrip(b"\r\n")

@@ -82,7 +82,7 @@ def fit_calibration(
     Raises:
         ValueError: the pair of all classes cannot be fitted, or shapes differ.
     """
-    check_scores(log_odds, targets)
+    check_scores([log_odds], [targets])
     if not log_odds.isfinite().all():
         raise ValueError("Scores are infinite, as a softmax over one class is; nothing can be fit.")
     if fewest < 1:

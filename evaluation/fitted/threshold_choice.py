@@ -94,7 +94,7 @@ def choose_thresholds(
     Raises:
         ValueError: no target is positive, a score is no finite number, or shapes differ.
     """
-    check_scores(log_odds, targets)
+    check_scores([log_odds], [targets])
     if not log_odds.isfinite().all():
         raise ValueError("Scores are infinite, as a softmax over one class is; there is no choice.")
     if fewest_positives < 1:

@@ -40,7 +40,7 @@ class ClassRankings:
     """
 
     def __init__(self, scores: Tensor, targets: Tensor) -> None:
-        check_scores(scores, targets)
+        check_scores([scores], [targets])
         if not (targets == 1).any():
             raise ValueError("expected at least one positive target, got none; check the labels")
         ranked, order = scores.T.contiguous().sort(dim=1, descending=True)  # [C, N]

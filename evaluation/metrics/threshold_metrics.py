@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["decide", "log_odds", "probabilities", "threshold_metrics"]
+__all__ = ["Decisions", "decide", "log_odds", "probabilities", "threshold_metrics"]
 
 
 def probabilities(logits: Tensor, softmax: bool = False) -> Tensor:
@@ -68,31 +68,59 @@ def threshold_metrics(predictions: Tensor, targets: Tensor) -> dict[str, float]:
     Raises:
         ValueError: shapes differ.
     """
-    if predictions.ndim != 2 or predictions.shape != targets.shape:
-        raise ValueError(
-            "expected predictions and targets of one shape [N, C], "
-            f"got predictions {list(predictions.shape)} and targets {list(targets.shape)}"
-        )
-    positives = targets == 1
-    hits = (predictions & positives).sum(dim=0).double()  # [C], as all counts below
-    predicted = (predictions & (targets != -1)).sum(dim=0).double()
-    present = positives.sum(dim=0).double()
+    decisions = Decisions()
+    decisions.count(predictions, targets)
+    return decisions.metrics()
 
-    class_precision = _ratio(hits, predicted).mean()
-    class_recall = _ratio(hits, present).mean()
-    precision = _ratio(hits.sum(), predicted.sum())
-    recall = _ratio(hits.sum(), present.sum())
-    metrics = {
-        "CP": class_precision,
-        "CR": class_recall,
-        "CF1": _ratio(2 * class_precision * class_recall, class_precision + class_recall),
-        "CF1_class_mean": _ratio(2 * hits, predicted + present).mean(),
-        "OP": precision,
-        "OR": recall,
-        "OF1": _ratio(2 * precision * recall, precision + recall),
-    }
-    values = torch.stack(list(metrics.values())).tolist()  # one wait for the device
-    return dict(zip(metrics, values, strict=True))
+
+class Decisions:
+    """Counts of a split's decisions, taken batch by batch.
+
+    Attributes:
+        hits: positives that were predicted, of each class [C]; as below, None before `count`.
+        predicted: known entries that were predicted.
+        present: positives.
+        known: entries that are not unknown.
+    """
+
+    def __init__(self) -> None:
+        self.hits = self.predicted = self.present = self.known = None
+
+    def count(self, predictions: Tensor, targets: Tensor) -> None:
+        """Add a batch; arguments as of `threshold_metrics`."""
+        if predictions.ndim != 2 or predictions.shape != targets.shape:
+            raise ValueError(
+                "expected predictions and targets of one shape [N, C], "
+                f"got predictions {list(predictions.shape)} and targets {list(targets.shape)}"
+            )
+        positives, known = targets == 1, targets != -1
+        marks = (predictions & positives, predictions & known, positives, known)
+        sums = [mark.sum(dim=0) for mark in marks]  # [C] each
+        if self.hits is not None:
+            before = (self.hits, self.predicted, self.present, self.known)
+            sums = [old + new for old, new in zip(before, sums, strict=True)]
+        self.hits, self.predicted, self.present, self.known = sums
+
+    def metrics(self) -> dict[str, float]:
+        """CP, CR, CF1, CF1_class_mean, OP, OR and OF1 of all that was counted, in [0, 1]."""
+        hits, predicted, present = (
+            counts.double() for counts in (self.hits, self.predicted, self.present)
+        )
+        class_precision = _ratio(hits, predicted).mean()
+        class_recall = _ratio(hits, present).mean()
+        precision = _ratio(hits.sum(), predicted.sum())
+        recall = _ratio(hits.sum(), present.sum())
+        metrics = {
+            "CP": class_precision,
+            "CR": class_recall,
+            "CF1": _ratio(2 * class_precision * class_recall, class_precision + class_recall),
+            "CF1_class_mean": _ratio(2 * hits, predicted + present).mean(),
+            "OP": precision,
+            "OR": recall,
+            "OF1": _ratio(2 * precision * recall, precision + recall),
+        }
+        values = torch.stack(list(metrics.values())).tolist()  # one wait for the device
+        return dict(zip(metrics, values, strict=True))
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -11,17 +11,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from evaluation.metrics.average_precision import average_precision
 from evaluation.metrics.output_link import Link
+from evaluation.metrics.scored_images import ScoredImages
 from evaluation.metrics.top_k import top_k_metrics
-from evaluation.results.saved_scores import rank_scores
 
 __all__ = ["unseen_metrics"]
 
 
 def unseen_metrics(
-    logits: Tensor,
-    targets: Tensor,
+    scored: ScoredImages,
+    precisions: Tensor,
     seen: Sequence[bool],
     space: str,
     top_k: Sequence[int] = (),
@@ -32,8 +31,8 @@ def unseen_metrics(
     A class without positives is left out; a figure of which no class is left is not returned.
 
     Args:
-        logits: [N, C].
-        targets: [N, C], 1 present, 0 absent, -1 unknown (the entry is ignored).
+        scored: logits and targets of the images; unknown entries are ignored.
+        precisions: average precision of each class among all of them [C], NaN where undefined.
         seen: of each class, whether training saw its labels.
         space: that ranks the images, as TEST.SCORE; a softmax is over the classes that compete.
         top_k: numbers of classes for `top_k_metrics` of the unseen, as in OF1_top3_zsl; larger ones
@@ -43,20 +42,18 @@ def unseen_metrics(
     Returns:
         Percent, by name.
     """
-    is_seen = torch.tensor(seen, device=logits.device)  # [C]
-    shows_unseen = (targets[:, ~is_seen] == 1).any(dim=1)  # [N]
-    own, own_targets = logits[shows_unseen][:, ~is_seen], targets[shows_unseen][:, ~is_seen]
-    scores = rank_scores(logits, space, link)
-    parts = {
-        "mAP_seen": (scores[:, is_seen], targets[:, is_seen]),
-        "mAP_unseen": (scores[:, ~is_seen], targets[:, ~is_seen]),
-        "mAP_zsl": (rank_scores(own, space, link), own_targets),
+    is_seen = torch.tensor(seen, device=precisions.device)  # [C]
+    shows_unseen = [(targets[:, ~is_seen] == 1).any(dim=1) for _, targets in scored.rows()]
+    own = scored.select(torch.cat(shows_unseen), ~is_seen)
+    parts = {"mAP_seen": precisions[is_seen], "mAP_unseen": precisions[~is_seen]}
+    if len(own):
+        parts["mAP_zsl"] = own.average_precision(space, link)
+    metrics = {
+        name: 100 * values.nanmean().item()
+        for name, values in parts.items()
+        if not values.isnan().all()
     }
-    metrics = {}
-    for name, (part, truth) in parts.items():
-        if (truth == 1).any():
-            metrics[name] = 100 * average_precision(part, truth).nanmean().item()
     for k in top_k if len(own) else ():
-        if k <= own.shape[1]:
-            metrics |= top_k_metrics(own, own_targets, k, suffix="_zsl")
+        if k <= own.num_classes:
+            metrics |= top_k_metrics(own, k, suffix="_zsl")
     return metrics

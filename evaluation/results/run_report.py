@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-import torch
 from dassl.data.datasets import DatasetBase
 from dassl.evaluation import EvaluatorBase
 from torch import Tensor
@@ -14,6 +13,7 @@ from yacs.config import CfgNode
 
 from common.ranks import is_first
 from evaluation.evaluator import MultiLabelLongTail
+from evaluation.metrics.scored_images import ScoredImages
 from evaluation.recipe_choice import recipe_choice
 from evaluation.results.protocol import protocol
 from evaluation.results.provenance import provenance, utc_date
@@ -128,15 +128,15 @@ class RunReport:
             self._save(files.training_scores, self.dataset.train_x, training)
 
     def _save_ranked(self, split: str, evaluation: bool) -> None:
-        logits, items = self.evaluator.logits, getattr(self.dataset, split)
-        if len(items) != len(logits):  # another project's trainer may test in its own way
-            print(f"Scores are not saved: {len(logits)} were ranked of {len(items)} images.")
+        scored, items = self.evaluator.scored, getattr(self.dataset, split)
+        if len(items) != len(scored):  # another project's trainer may test in its own way
+            print(f"Scores are not saved: {len(scored)} were ranked of {len(items)} images.")
             return
         path = self.files(evaluation).scores
-        save_scores(path, logits, self.evaluator.targets, [item.impath for item in items])
+        save_scores(path, scored.logits, scored.targets, [item.impath for item in items])
 
     @staticmethod
     def _save(path: Path, items: Sequence, scored: Scored) -> None:
-        logits, targets = map(torch.cat, zip(*scored, strict=True))  # [N, C] each
+        kept = ScoredImages(scored)
         if is_first():
-            save_scores(path, logits, targets, [item.impath for item in items])
+            save_scores(path, kept.logits, kept.targets, [item.impath for item in items])

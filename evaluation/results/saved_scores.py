@@ -22,6 +22,8 @@ class SavedScores(NamedTuple):
         logits: [N, C], float32.
         targets: [N, C], int8: 1 present, 0 absent, -1 unknown.
         paths: N pictures.
+
+    Of large splits (`common.readers.npz_files.MAP_FROM_BYTES`) they are maps of the file.
     """
 
     logits: Tensor

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from loading.cache.feature_rows import MappedRows
 from loading.samplers import Sample
 from modeling.encoders.features import Features
 
@@ -37,9 +39,10 @@ class FeatureCache:
     it up is what encoding would give, whatever the batch.
 
     Args:
-        views: V times `Features` of N rows each, or one with tensors [V, N, ...]. Global features
-            on the device that trains; local ones there or in the CPU's memory, in fp16 as a rule.
-            Under a horizontal flip, view 0 is the plain image and view 1 the mirrored one.
+        views: V times `Features` of N rows each, or one with tensors [V, N, ...], on the device
+            that trains, or, where they are large, in the CPU's memory or `MappedRows`. Local ones
+            are in fp16 as a rule. Under a horizontal flip, view 0 is the plain image and view 1
+            the mirrored one.
         labels: [N, C] targets (or [N] class indices), on the device that trains.
         impaths: N paths.
     """
@@ -75,11 +78,14 @@ class FeatureCache:
         }
 
     def _pick(
-        self, stack: Tensor | None, samples: Sequence[Sample], indices: Tensor
+        self, stack: Tensor | MappedRows | None, samples: Sequence[Sample], indices: Tensor
     ) -> Tensor | None:
         """Rows [B, ...] of a tensor [V, N, ...], on the device that trains."""
         if stack is None:
             return None
+        if isinstance(stack, MappedRows):
+            places = np.array([(sample.index, sample.view) for sample in samples]).T  # [2, B]
+            return stack.rows(*places).to(indices.device)
         if stack.device != indices.device:  # in the CPU's memory, where asking the GPU would wait
             return self._pick(stack, samples, as_index_tensor(samples, stack.device)).to(
                 indices.device

@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from loading.cache.feature_cache import FeatureCache
 from loading.cache.feature_files import Write
-from loading.cache.feature_key import pictures_key
+from loading.cache.feature_key import picture_digests, preprocessing_key
 from loading.cache.feature_store import FeatureStore, in_memory
 from loading.decoding import CPU_BATCH, decoded, map_batches
 from loading.samplers import FLIPPED, PLAIN, AllViewsSampler, ImageDataset
 from loading.transforms import split_at_pixels
 from modeling.encoders.features import Features
 
+BY_PLACE = "sampled by view and place"
 Pictures = tuple[int, int, Tensor]  # view, first image, pictures [B, 3, H, W] on the device
 
 
@@ -48,10 +49,10 @@ class FeatureEncoder:
             views: ("plain",), or ("plain", "mirrored").
         """
         to_pixels, finish = split_at_pixels(images.transform)
-        pixels = ImageDataset(images.items, images.read, to_pixels)
 
-        def pictures() -> Iterator[Pictures]:
-            first = 0
+        def pictures(places: np.ndarray) -> Iterator[Pictures]:
+            some = [images.items[place] for place in places]
+            pixels, first = ImageDataset(some, images.read, to_pixels), 0
             for batch in decoded(pixels, self.batch_size, pin=self.device.type == "cuda"):
                 plain = finish(batch.to(self.device, non_blocking=True))  # [B, 3, H, W]
                 yield PLAIN, first, plain
@@ -74,40 +75,40 @@ class FeatureEncoder:
             views: K.
             decode: makes the loader of a sampler's batches.
         """
-        sampler = AllViewsSampler(len(images), self.batch_size, views)
 
-        def pictures() -> Iterator[Pictures]:
+        def pictures(places: np.ndarray) -> Iterator[Pictures]:
+            sampler, done = AllViewsSampler(places, self.batch_size, views), 0
             for samples, batch in zip(sampler, decode(sampler), strict=True):
                 shown = batch["img"].to(self.device, non_blocking=True)  # [B, 3, H, W]
-                yield samples[0].view, samples[0].index, shown
+                yield samples[0].view, done % len(places), shown
+                done += len(samples)
 
-        return self._cache(images, pictures, "train", views, "sampled by view and place")
+        return self._cache(images, pictures, "train", views, BY_PLACE)
 
     def _cache(
         self,
         images: ImageDataset,
-        pictures: Callable[[], Iterable[Pictures]],
+        pictures: Callable[[np.ndarray], Iterable[Pictures]],
         title: str,
         views: int,
         names: str,
     ) -> FeatureCache:
         """Look features up on disk, or encode the pictures and leave their features there."""
-        passes = views * -(-len(images) // self.batch_size)
 
-        def encode_into(write: Write) -> None:
-            jobs = tqdm(pictures(), f"Encode {title} images", passes, leave=False)
-            for view, first, features in self._encoded(jobs):
+        def encode(places: np.ndarray, write: Write) -> None:
+            for view, first, features in self._encoded(pictures(places)):
                 write(view, first, features)
 
         if self.store is None:
-            features = in_memory(title, views, len(images), encode_into, self.device)
+            features = in_memory(title, views, len(images), encode, self.device)
         else:
             key = {
-                **pictures_key(images.paths(), images.read, images.transform),
+                **preprocessing_key(images.read, images.transform),
                 "views": names,
                 "encode": getattr(self.encode, "__qualname__", type(self.encode).__qualname__),
             }
-            features = self.store.features(title, views, len(images), key, encode_into)
+            digests = picture_digests(images.paths(), names == BY_PLACE)
+            features = self.store.features(title, views, digests, key, encode)
         return FeatureCache(features, images.labels().to(self.device), images.paths())
 
     def _encoded(self, jobs: Iterable[Pictures]) -> Iterator[tuple[int, int, Features]]:

@@ -1,25 +1,21 @@
-"""Feature files: encoder outputs on disk, shared by all runs, in safetensors format.
+"""Feature files: encoder outputs of some pictures on disk, shared by all runs, as safetensors.
 
 A file appears under its name only when it is complete. Until then it is a `.part` beside it, which
 its writer locks: a second run waits and then reads, and the lock of a run that is killed goes with
 it (see `loading.cache.unfinished_files`).
 Files are never evicted; any of them, or the whole folder, may be deleted at any time.
 
-The header holds a checksum (CRC-32) of each tensor, which is verified when the file is read: any
-flipped bit is noticed, and the file is made again. Of local features that are so large that they
-stay in the file (see `MMAP_FROM_BYTES`) the length alone is checked, for they are never read as a
-whole.
+A file names its pictures, in a tensor of digests. The header holds a checksum (CRC-32) of each
+tensor: any flipped bit is noticed when they are compared, and the pictures are encoded again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,13 +27,14 @@ from common.readers.safetensors_files import open_safetensors
 from loading.cache.unfinished_files import NOTE, unfinished
 from modeling.encoders.features import Features
 
-MMAP_FROM_BYTES = 4 * 2**30  # bytes of local features from which on they stay in the file
+MMAP_FROM_BYTES = 4 * 2**30  # bytes of one kind of feature from which on they stay in files
+PICTURES = "pictures"  # the tensor of digests, uint8 [N, 16]
 _TYPES = {  # fields of `Features` to how they are kept; fp16 keeps three decimals of a unit vector
     "global_features": (torch.float32, "F32"),
     "local_features": (torch.float16, "F16"),
     "mask": (torch.bool, "BOOL"),
 }
-_FORMAT = "2"  # of these files; a change of it makes all of them anew
+_FORMAT = "3"  # of these files; a change of it makes all of them anew
 _CHECKSUM = "crc32 of "  # key of the header, with the tensor's name
 _CHUNK = 16 << 20  # bytes of a checksum that are read at once
 
@@ -51,94 +48,114 @@ class CannotStoreError(Exception):
 
 
 class FeatureFile:
-    """File of features of V views of N images; its name contains a hash of the cache key.
+    """File of features of V views of N pictures.
 
     Args:
-        folder: where the file lies.
-        name: its readable beginning.
-        key: all that the features depend on.
+        path: where it lies, or is to lie.
+        key: all that the features depend on beside the pictures.
         views: V.
-        images: N.
     """
 
-    def __init__(
-        self, folder: Path, name: str, key: Mapping[str, str], views: int, images: int
-    ) -> None:
-        self.shape = (views, images)
-        self.key = {**key, "format": _FORMAT, "shape": f"{views} views, {images} images"}
-        code = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:16]
-        readable = re.sub(r"[^\w.]+", "-", name).strip("-")
-        self.path = Path(folder) / f"{readable}-{code}.safetensors"
-        self._seen: tuple[int, int] | None = None  # the file that was read last
+    def __init__(self, path: Path, key: Mapping[str, str], views: int) -> None:
+        self.path, self.views = Path(path), views
+        self.key = {**key, "format": _FORMAT, "views of each": str(views)}
+        self._checksums: dict[str, str] = {}
 
-    def read(self, device: torch.device) -> Features | None:
-        """The features [V, N, ...], or None if there is no such file or it is damaged.
+    def open(self) -> dict[str, Tensor] | None:
+        """The tensors [V, N, ...] of `Features` and `PICTURES` [N, 16], mapped into memory.
 
-        Local features of more than `MMAP_FROM_BYTES` bytes stay in the file, rows being read as
-        needed; of all other tensors the checksums are verified.
+        Of the pictures the checksum is compared, of the others by `intact` and `copied`.
+
+        Returns:
+            None if there is no such file or it is damaged, which is said.
         """
-        self._seen = self._identity()
-        if self._seen is None:
+        if self.identity() is None:
             return None
         try:
             with open_safetensors(self.path) as file:
                 states = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            self._check(tensors)
-            if {name: said for name, said in states.items() if name in self.key} != self.key:
-                raise ValueError("its header states other contents")
-            for name, tensor in tensors.items():
-                if not too_large(name, tensor.nbytes):
-                    tensors[name] = tensor.clone()  # of what is checked, not of the file
-                    if states.get(_CHECKSUM + name) != _hex(zlib.crc32(_bytes_of(tensors[name]))):
-                        raise ValueError(f"the checksum of {name} is wrong")
-                    tensors[name] = tensors[name].to(device)
+            self._check(tensors, states)
+            self._checksums = {name: states.get(_CHECKSUM + name, "") for name in tensors}
+            tensors[PICTURES] = self.copied(PICTURES, tensors[PICTURES])
         except (SafetensorError, OSError, ValueError) as error:
-            print(f"{self.path} is damaged ({error}); encoding again.")
+            self.report(error)
             return None
-        return Features(**tensors)
+        return tensors
 
-    def _check(self, tensors: Mapping[str, Tensor]) -> None:
-        if "global_features" not in tensors or not set(tensors).issubset(_TYPES):
+    def copied(self, name: str, tensor: Tensor) -> Tensor:
+        """A copy of a mapped tensor in memory.
+
+        Raises:
+            ValueError: its checksum is wrong.
+        """
+        copy = tensor.clone()  # of what is checked, not of the file
+        self.check_sum(name, copy)
+        return copy
+
+    def check_sum(self, name: str, tensor: Tensor) -> None:
+        """Compare a tensor's checksum.
+
+        Raises:
+            ValueError: it is wrong.
+        """
+        if self._checksums[name] != _hex(zlib.crc32(_bytes_of(tensor))):
+            raise ValueError(f"the checksum of {name} is wrong")
+
+    def report(self, error: Exception) -> None:
+        """Say that the file is damaged, and remove it: its pictures are encoded again."""
+        print(f"{self.path} is damaged ({error}); encoding again.")
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
+    def _check(self, tensors: Mapping[str, Tensor], states: Mapping[str, str]) -> None:
+        names = set(tensors)
+        if not {"global_features", PICTURES} <= names <= {*_TYPES, PICTURES}:
             raise ValueError(f"it holds {', '.join(tensors) or 'nothing'}")
-        for name, tensor in tensors.items():
-            if tensor.shape[:2] != self.shape or tensor.dtype is not _TYPES[name][0]:
+        if {name: said for name, said in states.items() if name in self.key} != self.key:
+            raise ValueError("its header states other contents")
+        pictures = tensors[PICTURES]
+        if pictures.dtype is not torch.uint8 or pictures.dim() != 2 or pictures.shape[1] != 16:
+            raise ValueError(f"pictures is {pictures.dtype} of shape {tuple(pictures.shape)}")
+        shape = (self.views, len(pictures))
+        for name in names - {PICTURES}:
+            tensor = tensors[name]
+            if tensor.shape[:2] != shape or tensor.dtype is not _TYPES[name][0]:
                 raise ValueError(f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}")
 
-    def make(self, encode_into: EncodeInto, device: torch.device) -> tuple[Features, bool]:
-        """Encode into a file that could not be read, unless another run finishes it first.
+    def make(self, pictures: Tensor, encode_into: EncodeInto, wait: bool = True) -> bool | None:
+        """Encode into the file, unless another run has finished it.
 
         Args:
-            encode_into: encodes all images, calling its argument with each batch of features.
-            device: where the features go.
+            pictures: digests, uint8 [N, 16].
+            encode_into: encodes all pictures, calling its argument with each batch of features.
+            wait: whether to wait where another run is writing the file.
 
         Returns:
-            The features [V, N, ...], and whether this call encoded them.
+            Whether this call encoded them; None if another run is writing and is not waited for.
 
         Raises:
             CannotStoreError: the file cannot be written.
         """
         try:
-            with unfinished(self.path) as (part, file):
-                if self._identity() != self._seen:  # another run has just finished it
-                    found = self.read(device)
-                    if found is not None:
-                        return found, False
-                writer = _Writer(file, self.shape, self.key)
+            with unfinished(self.path, wait) as (part, file):
+                if file is None:
+                    return None
+                if self.open() is not None:  # another run has just finished it
+                    return False
+                writer = _Writer(file, self.views, self.key, pictures)
                 encode_into(writer.write)
                 writer.finish()
                 os.replace(part, self.path)
         except OSError as error:
             raise CannotStoreError(str(error)) from error
-        found = self.read(device)
-        if found is None:
-            raise CannotStoreError(f"{self.path} does not hold what was written")
-        return found, True
+        return True
 
-    def _identity(self) -> tuple[int, int] | None:
+    def identity(self) -> tuple[int, int, int] | None:
+        """Which file lies at the path now, so that a later one can be told from it."""
         with contextlib.suppress(OSError):
             status = self.path.stat()
-            return status.st_ino, status.st_mtime_ns
+            return status.st_ino, status.st_size, status.st_mtime_ns
         return None
 
 
@@ -149,12 +166,16 @@ class _Writer:
 
     Args:
         file: open for reading and writing; what it holds is overwritten.
-        shape: V and N.
+        views: V.
         key: goes into the header.
+        pictures: uint8 [N, 16].
     """
 
-    def __init__(self, file: BinaryIO, shape: tuple[int, int], key: Mapping[str, str]) -> None:
-        self.file, self.shape, self.key = file, shape, key
+    def __init__(
+        self, file: BinaryIO, views: int, key: Mapping[str, str], pictures: Tensor
+    ) -> None:
+        self.file, self.shape, self.key = file, (views, len(pictures)), key
+        self.pictures = pictures.contiguous()
         self._entries: dict[str, dict[str, object]] = {}  # of the header
         self._starts: dict[str, int] = {}  # tensor to its first byte in the file
 
@@ -168,16 +189,21 @@ class _Writer:
             self.file.write(rows.contiguous().cpu().numpy())
 
     def _lay_out(self, tensors: Mapping[str, Tensor]) -> None:
+        sizes = {
+            name: ((*self.shape, *rows.shape[1:]), _TYPES[name][1], rows.element_size())
+            for name, rows in tensors.items()
+        }
+        sizes[PICTURES] = (tuple(self.pictures.shape), "U8", 1)
         end = 0
-        for name, rows in tensors.items():
-            size = (*self.shape, *rows.shape[1:])
-            start, end = end, end + rows.element_size() * torch.Size(size).numel()
-            kind = _TYPES[name][1]
+        for name, (size, kind, width) in sizes.items():
+            start, end = end, end + width * torch.Size(size).numel()
             self._entries[name] = {"dtype": kind, "shape": size, "data_offsets": [start, end]}
-        payload = len(self._header(dict.fromkeys(tensors, 0)))
+        payload = len(self._header(dict.fromkeys(sizes, 0)))
         for name, entry in self._entries.items():
             self._starts[name] = payload + entry["data_offsets"][0]
         self.file.truncate(payload + end)
+        self.file.seek(self._starts[PICTURES])
+        self.file.write(self.pictures.numpy())
 
     def _header(self, checksums: Mapping[str, int]) -> bytes:
         states = {_CHECKSUM + name: _hex(checksum) for name, checksum in checksums.items()}
@@ -221,6 +247,6 @@ def storable(found: Features) -> dict[str, Tensor]:
     return {name: t.to(_TYPES[name][0]) for name, t in parts.items() if t is not None}
 
 
-def too_large(name: str, size: int) -> bool:
-    """Whether a tensor of `size` bytes stays on the CPU's side."""
-    return name == "local_features" and size > MMAP_FROM_BYTES
+def too_large(names: Mapping[str, int]) -> Collection[str]:
+    """Which kinds of features, of so many bytes each, stay in files, or in the CPU's memory."""
+    return {name for name, size in names.items() if size > MMAP_FROM_BYTES}

@@ -6,10 +6,11 @@ import hashlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL
 import torch
 import torchvision
@@ -44,20 +45,32 @@ def encoder_key(encoder: nn.Module, precision: str, device: torch.device) -> dic
     }
 
 
-def pictures_key(
-    paths: Sequence[str], read: Callable[..., Any], transform: Callable[..., Any]
-) -> dict[str, str]:
-    """Cache key of a list of pictures: the files and their preprocessing.
+def picture_digests(paths: Iterable[str], by_place: bool = False) -> np.ndarray:
+    """Digests of picture files, of 16 bytes each: uint8 [N, 16].
 
     Args:
-        paths: the files, in order. Path, size and time of change stand for a file's content.
+        paths: the N files. Path, size and time of change stand for a file's content.
+        by_place: whether a picture's features depend on its place among them, too.
+    """
+    stamps = (
+        f"{_stamp(path)} {place}" if by_place else _stamp(path) for place, path in enumerate(paths)
+    )
+    digests = (
+        hashlib.blake2b(stamp.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+        for stamp in stamps
+    )
+    return np.frombuffer(bytearray().join(digests), dtype=np.uint8).reshape(-1, 16)
+
+
+def preprocessing_key(read: Callable[..., Any], transform: Callable[..., Any]) -> dict[str, str]:
+    """Cache key of what is done to pictures before they are encoded.
+
+    Args:
         read: path to PIL image.
         transform: PIL image to tensor.
     """
     steps = getattr(transform, "transforms", [transform])
     return {
-        "images": str(len(paths)),
-        "files": _digest(map(_stamp, paths)),
         "transform": " ".join(repr(transform).split()),
         "transform options": _digest(_options(transform)),
         "decoding": source_digest([read, *map(type, steps)]),

@@ -30,11 +30,23 @@ _POLL, _TELL_EVERY = 0.2, 30.0  # seconds
 
 
 @contextlib.contextmanager
-def unfinished(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """The `.part` of a file, ours alone; gone afterwards unless it was renamed."""
+def unfinished(path: Path, wait: bool = True) -> Iterator[tuple[Path, BinaryIO | None]]:
+    """The `.part` of a file, ours alone; gone afterwards unless it was renamed.
+
+    Args:
+        path: the file.
+        wait: whether to wait for another run that writes it.
+
+    Yields:
+        The part and the open file; None in its place if another run has it and is not waited for.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    file = _lock(part)
+    try:
+        file = _lock(part, wait)
+    except BlockingIOError:
+        yield part, None
+        return
     if file is None:  # no locks here: a name that no other run has
         number, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
         part, file = Path(name), os.fdopen(number, "r+b")
@@ -48,10 +60,11 @@ def unfinished(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
                     part.unlink()
 
 
-def _lock(part: Path) -> BinaryIO | None:
+def _lock(part: Path, wait: bool) -> BinaryIO | None:
     """Open a file that no other run has locked, waiting for it; None on systems without locks.
 
     Raises:
+        BlockingIOError: another run has locked it, and is not waited for.
         OSError: it cannot be opened, or whoever holds the lock does not write.
     """
     if fcntl is None:
@@ -70,6 +83,8 @@ def _lock(part: Path) -> BinaryIO | None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             with file:
+                if not wait:
+                    raise
                 waiting.go_on(file)
             continue
         except OSError:

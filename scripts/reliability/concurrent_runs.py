@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from safetensors.torch import load_file
 
+from loading.cache.feature_files import PICTURES
 from scripts.reliability.kill_cases import Case
 from scripts.reliability.kill_trials import differences
 from scripts.reliability.small_runs import (
@@ -41,7 +42,7 @@ from scripts.reliability.small_runs import (
 
 _SEEDS = (1, 2)
 _REFUSED = 2  # exit status
-_KEY = re.compile(r"-[0-9a-f]{16}")  # in the name of a file of features
+_KEY = re.compile(r"-[0-9a-f]{16}")  # in the name of a folder of features
 _IN_ONE_FOLDER = Case("LMPT", "LMPT")
 _TOGETHER = Case(
     "LMPT, pictures drawn",
@@ -159,11 +160,12 @@ def _on_empty_data(
 
 
 def _cached(folder: Path) -> dict[str, str]:
-    """Digests of cached features by file name, without the times of the pictures in both."""
+    """Digests of cached features by folder, without what the pictures' times are a part of."""
     found: dict[str, str] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         tensors = load_file(path) if path.suffix == ".safetensors" else {}
-        name = _KEY.sub("", path.name)
+        tensors.pop(PICTURES, None)
+        name = _KEY.sub("", path.parent.name)
         again = sum(other.startswith(name) for other in found)
         found[f"{name} {again}"] = digest_of(tensors)
     return found

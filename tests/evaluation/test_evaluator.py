@@ -8,6 +8,7 @@ import torch
 
 from evaluation.evaluator import MultiLabelLongTail, extend_cfg
 from evaluation.fitted.fitted_files import Fitted, Origin, ScoredModel
+from evaluation.metrics.scored_images import ScoredImages
 from evaluation.metrics.top_k import top_k_metrics
 from tests.helpers.naive.naive_metrics import naive_average_precision, naive_threshold_metrics
 
@@ -303,7 +304,7 @@ def test_highest_classes_on_demand():
     logits, targets = make_split()
     metrics = run(make_evaluator(TOP_K=(1, 3)), logits, targets)
     for k in (1, 3):
-        expected = top_k_metrics(logits, targets, k)
+        expected = top_k_metrics(ScoredImages([(logits, targets)]), k)
         assert {name: metrics[name] for name in expected} == expected
     with pytest.raises(ValueError, match="TEST.TOP_K must be .*whole"):
         make_evaluator(TOP_K=(2.5,))

@@ -11,13 +11,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from loading.cache import feature_files, unfinished_files
-from loading.cache.feature_cache import FeatureCache, as_index_tensor
 from loading.cache.feature_files import CannotStoreError, FeatureFile
-from loading.samplers import Sample
 from modeling.encoders.features import Features
 from tests.helpers.models.small_features import (
-    CPU,
     KEY,
+    PICTURES,
     D,
     N,
     R,
@@ -30,51 +28,64 @@ from tests.helpers.models.small_features import (
 )
 
 PATIENCE = 60  # seconds after which a process that should go on is taken to hang
-STATED = {**KEY, "format": "2", "shape": "2 views, 7 images"}
-CHECKSUMS = ["crc32 of global_features", "crc32 of local_features"]
+STATED = {**KEY, "format": "3", "views of each": "2"}
+CHECKSUMS = [f"crc32 of {name}" for name in ("global_features", "local_features", "pictures")]
 
 
 @pytest.fixture
 def file(tmp_path):
-    return FeatureFile(tmp_path / "below" / "cache", "Set-train-ViT-B/16", KEY, V, N)
+    return FeatureFile(tmp_path / "below" / "cache" / "0.safetensors", KEY, V)
 
 
 def reopened(file, **changes):
-    return FeatureFile(file.path.parent, "Set-train-ViT-B/16", {**KEY, **changes}, V, N)
+    return FeatureFile(file.path, {**KEY, **changes}, V)
+
+
+def make(file, encode_into, **options):
+    return file.make(torch.tensor(PICTURES), encode_into, **options)
+
+
+def stored():
+    """The features as a file keeps them."""
+    source = features()
+    return Features(source.global_features, source.local_features.half())
+
+
+def read(file):
+    """Copies of all that a file holds, checksums compared; None where it cannot be served."""
+    tensors = file.open()
+    try:
+        found = tensors and {name: file.copied(name, t) for name, t in tensors.items()}
+    except ValueError as error:
+        return file.report(error)
+    if found is None:
+        return None
+    assert torch.equal(found.pop("pictures"), torch.tensor(PICTURES))
+    return Features(**found)
 
 
 @pytest.mark.parametrize(("local", "mask"), [(False, False), (True, False), (True, True)])
 def test_what_was_stored_is_what_was_encoded(file, local, mask):
     source = features(local, mask)
-    assert file.read(CPU) is None
-    made, new = file.make(lambda write: write_from(source, write), CPU)
-    assert new and torch.equal(made.global_features, source.global_features)
+    assert read(file) is None
+    assert make(file, lambda write: write_from(source, write)) is True
+    made = read(file)
+    assert torch.equal(made.global_features, source.global_features)
     if local:
         assert made.local_features.dtype is torch.float16
         assert (made.local_features.float() - source.local_features).abs().max() < 5e-4
     assert mask is (made.mask is not None) and (not mask or torch.equal(made.mask, source.mask))
-    assert same(reopened(file).read(CPU), made)  # bit for bit
+    assert make(file, refuse) is False
 
 
 def test_the_file_is_safetensors_that_states_its_contents(file):
-    file.make(encode_into, CPU)
-    assert file.path.name.startswith("Set-train-ViT-B-16-")
+    make(file, encode_into)
     assert load_file(file.path)["local_features"].shape == (V, N, R, D)
     with safe_open(file.path, framework="pt") as opened:
         checksums = {name: opened.metadata().pop(name) for name in CHECKSUMS}
         assert all(re.fullmatch("[0-9a-f]{8}", checksum) for checksum in checksums.values())
         assert opened.metadata() == {**STATED, **checksums}
     assert [path.name for path in file.path.parent.iterdir()] == [file.path.name]
-
-
-def test_another_key_or_shape_is_another_file(file):
-    others = [
-        file,
-        reopened(file, files="abd"),
-        reopened(file, more=""),
-        FeatureFile(file.path.parent, "Set-train-ViT-B/16", KEY, V, N + 1),
-    ]
-    assert len({other.path for other in others}) == len(others)
 
 
 def damage(path, how):
@@ -98,13 +109,14 @@ def damage(path, how):
         path.unlink()
         os.mkfifo(path)
     elif how == "other names":
-        save_file({"features": good["global_features"]}, path, metadata)
+        save_file({**good, "features": good["global_features"].clone()}, path, metadata)
     elif how == "other shape":
-        save_file({"global_features": good["global_features"][:, :-1].clone()}, path, metadata)
+        fewer = good["global_features"][:, 1:].clone()
+        save_file({**good, "global_features": fewer}, path, metadata)
     elif how == "other type":
-        save_file({"global_features": good["global_features"].double()}, path, metadata)
+        save_file({**good, "global_features": good["global_features"].double()}, path, metadata)
     elif how == "other contents":
-        save_file(good, path, {**metadata, "files": "abd"})
+        save_file(good, path, {**metadata, "code": "abd"})
 
 
 @pytest.mark.parametrize(
@@ -115,43 +127,14 @@ def damage(path, how):
     ],
 )
 def test_a_damaged_file_is_made_again(file, how, capsys):
-    good, _ = file.make(encode_into, CPU)
+    make(file, encode_into)
+    good = read(file)
     damage(file.path, how)
     again = reopened(file)
-    assert again.read(CPU) is None
+    assert read(again) is None and not again.path.exists()
     told = capsys.readouterr().out
     assert str(file.path) in told and "is damaged" in told and "encoding again" in told
-    made, new = again.make(encode_into, CPU)
-    assert new and same(made, good) and same(reopened(file).read(CPU), good)
-
-
-def test_large_local_features_stay_in_the_file(file, monkeypatch):
-    in_memory, _ = file.make(encode_into, CPU)
-    monkeypatch.setattr(feature_files, "MMAP_FROM_BYTES", 10)
-    mapped = reopened(file).read(CPU)
-    assert same(mapped, in_memory)
-    other = file.path.with_suffix(".other")
-    other.write_bytes(b"a new file under the name leaves the old one be")
-    os.replace(other, file.path)
-    samples = [Sample(6, 1), Sample(0, 0), Sample(3, 1)]
-    batches = [
-        FeatureCache(views, torch.zeros(N, 2), ["x"] * N).batch(
-            samples, as_index_tensor(samples, CPU)
-        )["features"]
-        for views in (mapped, in_memory)
-    ]
-    assert same(*batches) and batches[0].local_features.dtype is torch.float32
-
-
-def test_mapped_rows_are_read_when_they_are_needed(file, monkeypatch):
-    """Changing the bytes of an unread row in place shows in the tensor: nothing was copied."""
-    monkeypatch.setattr(feature_files, "MMAP_FROM_BYTES", 10)
-    mapped, _ = file.make(encode_into, CPU)
-    last = mapped.local_features[-1, -1, -1, -1].item()
-    with open(file.path, "r+b") as opened:
-        opened.seek(-2, os.SEEK_END)
-        opened.write(torch.tensor([last + 1]).half().numpy().tobytes())
-    assert mapped.local_features[-1, -1, -1, -1].item() == pytest.approx(last + 1, abs=1e-2)
+    assert make(again, encode_into) and same(read(again), good)
 
 
 def test_an_error_while_encoding_leaves_nothing(file):
@@ -160,7 +143,7 @@ def test_an_error_while_encoding_leaves_nothing(file):
         raise ValueError("a broken picture")
 
     with pytest.raises(ValueError, match="a broken picture"):
-        file.make(fail, CPU)
+        make(file, fail)
     assert list(file.path.parent.iterdir()) == []
 
 
@@ -171,16 +154,16 @@ def test_a_full_disk_is_reported_and_leaves_nothing(file, call, monkeypatch):
 
     monkeypatch.setattr(feature_files.os, call, full)
     with pytest.raises(CannotStoreError, match="No space left"):
-        file.make(encode_into, CPU)
+        make(file, encode_into)
     assert list(file.path.parent.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").touch()
-    file = FeatureFile(tmp_path / "file", "Set", KEY, V, N)
-    assert file.read(CPU) is None
+    file = FeatureFile(tmp_path / "file" / "0.safetensors", KEY, V)
+    assert read(file) is None
     with pytest.raises(CannotStoreError):
-        file.make(encode_into, CPU)
+        make(file, encode_into)
 
 
 @pytest.mark.parametrize("reason", ["no module", "no locks"])
@@ -197,10 +180,9 @@ def test_without_locks_each_run_writes_a_part_of_its_own(file, reason, monkeypat
     def while_another_writes(write):
         encode_into(write)
         if not file.path.exists():
-            reopened(file).make(encode_into, CPU)
+            make(reopened(file), encode_into)
 
-    made, new = file.make(while_another_writes, CPU)
-    assert new and same(reopened(file).read(CPU), made)
+    assert make(file, while_another_writes) and same(read(file), stored())
     assert len(list(file.path.parent.glob("*.safetensors"))) == 1
 
 
@@ -237,11 +219,8 @@ class TestSeveralProcesses:
             encode_into(write)
 
         def work():
-            views = file.read(CPU)
-            if views is None:
-                views, _ = file.make(slow, CPU)
-            expected = features()
-            os._exit(0 if torch.equal(views.global_features, expected.global_features) else 1)
+            make(file, slow)
+            os._exit(0 if same(read(file), stored()) else 1)
 
         process = self.fork.Process(target=work, daemon=True)
         process.start()
@@ -272,15 +251,13 @@ class TestSeveralProcesses:
         self.may_go_on.release()
         waiting.join(PATIENCE)
         assert waiting.exitcode == 0 and log.read_text().count("encoding") == 2
-        assert torch.equal(file.read(CPU).global_features, features().global_features)
+        assert same(read(file), stored())
 
     def test_what_a_killed_writer_left_is_written_over(self, file):
         part = file.path.with_suffix(".part")
         part.parent.mkdir(parents=True)
         part.write_bytes(b"half a file" * 1000)
-        assert file.read(CPU) is None
-        made, new = file.make(encode_into, CPU)
-        assert new and same(reopened(file).read(CPU), made) and not part.exists()
+        assert make(file, encode_into) and same(read(file), stored()) and not part.exists()
 
     def test_a_stopped_writer_is_named_and_not_waited_for(self, file, tmp_path, monkeypatch):
         stopped = self.start(reopened(file), tmp_path / "log")
@@ -288,14 +265,14 @@ class TestSeveralProcesses:
         os.kill(stopped.pid, signal.SIGSTOP)
         monkeypatch.setattr(unfinished_files, "PATIENCE", 0.05)
         try:
-            assert file.read(CPU) is None
+            assert make(file, refuse, wait=False) is None
             with pytest.raises(CannotStoreError, match=f"process {stopped.pid} on .* nothing for"):
-                file.make(refuse, CPU)
+                make(file, refuse)
         finally:
             os.kill(stopped.pid, signal.SIGCONT)
         self.may_go_on.release()
         stopped.join(PATIENCE)
-        assert stopped.exitcode == 0 and file.read(CPU) is not None
+        assert stopped.exitcode == 0 and read(file) is not None
 
     def test_a_link_in_the_place_of_the_part_is_not_followed(self, file, tmp_path):
         (tmp_path / "mine").write_text("mine")
@@ -303,5 +280,5 @@ class TestSeveralProcesses:
         part.parent.mkdir(parents=True)
         part.symlink_to(tmp_path / "mine")
         with pytest.raises(CannotStoreError):
-            file.make(encode_into, CPU)
+            make(file, encode_into)
         assert (tmp_path / "mine").read_text() == "mine"

@@ -2,12 +2,19 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torchvision.transforms import v2
 
-from loading.cache.feature_key import clip_digest, encoder_key, pictures_key, weights_digest
+from loading.cache.feature_key import (
+    clip_digest,
+    encoder_key,
+    picture_digests,
+    preprocessing_key,
+    weights_digest,
+)
 from loading.transforms import Cutout, fixed_transform
 from modeling.clip.architecture import Architecture, Tower
 from modeling.clip.loader import build_clip, load_clip
@@ -114,14 +121,39 @@ class TestEncoderKey:
         assert digest(torch.zeros(4)) == digest(torch.zeros(4))
 
 
-class TestPicturesKey:
-    def test_the_same_pictures_have_the_same_key(self, paths):
-        assert pictures_key(paths, read, transform()) == pictures_key(paths, read, transform())
-
+class TestPictureDigests:
     def test_relative_paths_mean_the_same(self, paths, monkeypatch):
         monkeypatch.chdir(os.path.dirname(paths[0]))
         relative = [os.path.basename(path) for path in paths]
-        assert pictures_key(relative, read, None) == pictures_key(paths, read, None)
+        assert picture_digests(relative).tolist() == picture_digests(paths).tolist()
+
+    def test_a_picture_keeps_its_digest_wherever_it_stands(self, paths):
+        found = picture_digests(paths)
+        assert found.shape == (len(paths), 16) and len(np.unique(found, axis=0)) == len(paths)
+        assert picture_digests(paths[::-1])[::-1].tolist() == found.tolist()
+        placed = picture_digests(paths, by_place=True)
+        assert picture_digests(paths[:2], by_place=True).tolist() == placed[:2].tolist()
+        assert (picture_digests(paths[::-1], by_place=True)[::-1] != placed).any(1).sum() >= 2
+
+    def test_size_time_and_presence_count(self, paths):
+        def digest():
+            return picture_digests(paths)[3].tobytes()
+
+        key = digest()
+        status = os.stat(paths[3])
+        os.utime(paths[3], ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+        touched = digest()
+        with open(paths[3], "ab") as file:
+            file.write(b"more")
+        os.utime(paths[3], ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+        longer = digest()
+        os.unlink(paths[3])
+        assert len({key, touched, longer, digest()}) == 4
+
+
+class TestPreprocessingKey:
+    def test_the_same_transform_has_the_same_key(self):
+        assert preprocessing_key(read, transform()) == preprocessing_key(read, transform())
 
     @pytest.mark.parametrize(
         "change",
@@ -132,45 +164,30 @@ class TestPicturesKey:
             {"mean": 0.4},
         ],
     )
-    def test_every_part_of_the_transform_counts(self, paths, change):
-        changed = pictures_key(paths, read, transform(**change))
-        assert changed != pictures_key(paths, read, transform())
+    def test_every_part_of_the_transform_counts(self, change):
+        changed = preprocessing_key(read, transform(**change))
+        assert changed != preprocessing_key(read, transform())
 
-    def test_options_that_repr_does_not_show_count(self, paths):
+    def test_options_that_repr_does_not_show_count(self):
         small, large = (v2.Compose([Cutout(1, side)]) for side in (8, 9))
         assert repr(small) == repr(large)
-        assert pictures_key(paths, read, small) != pictures_key(paths, read, large)
+        assert preprocessing_key(read, small) != preprocessing_key(read, large)
 
-    def test_what_has_no_words_is_never_taken_for_another(self, paths):
+    def test_what_has_no_words_is_never_taken_for_another(self):
         one, other = (v2.Compose([v2.Lambda(lambda x, k=k: x + k)]) for k in (1, 2))
-        first = {**pictures_key(paths, read, one)}
+        first = {**preprocessing_key(read, one)}
         one.opaque, other.opaque = object(), object()
-        assert first != pictures_key(paths, read, one) != pictures_key(paths, read, other)
+        assert first != preprocessing_key(read, one) != preprocessing_key(read, other)
 
-    def test_order_size_time_and_presence_count(self, paths):
-        key = pictures_key(paths, read, None)
-        assert key != pictures_key(paths[::-1], read, None)
-        assert key != pictures_key(paths[:-1], read, None)
-        status = os.stat(paths[3])
-        os.utime(paths[3], ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-        touched = pictures_key(paths, read, None)
-        with open(paths[3], "ab") as file:
-            file.write(b"more")
-        os.utime(paths[3], ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-        longer = pictures_key(paths, read, None)
-        os.unlink(paths[3])
-        gone = pictures_key(paths, read, None)
-        assert len({k["files"] for k in (key, touched, longer, gone)}) == 4
-
-    def test_the_source_of_the_reader_counts(self, paths, tmp_path, monkeypatch):
+    def test_the_source_of_the_reader_counts(self, tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(tmp_path)
         (tmp_path / "a_reader.py").write_text("def read(path):\n    return path\n")
         import a_reader
 
-        before = pictures_key(paths, a_reader.read, None)
-        assert before != pictures_key(paths, read, None)
+        before = preprocessing_key(a_reader.read, None)
+        assert before != preprocessing_key(read, None)
         (tmp_path / "a_reader.py").write_text("def read(path):\n    return path[1:]\n")
-        assert before != pictures_key(paths, a_reader.read, None)
+        assert before != preprocessing_key(a_reader.read, None)
 
 
 def test_a_clips_digest_is_its_weights_and_any_other_activation():

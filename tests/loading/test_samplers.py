@@ -94,7 +94,7 @@ class TestClassAwarePlan:
 
 class TestEveryView:
     def test_every_image_in_order_once_a_view(self):
-        sampler = AllViewsSampler(SIZE, 4, views=3)
+        sampler = AllViewsSampler(range(SIZE), 4, views=3)
         batches = list(sampler)
         assert len(batches) == len(sampler) == 9
         shown = [(sample.view, sample.index) for batch in batches for sample in batch]
@@ -104,7 +104,7 @@ class TestEveryView:
         first, more = (
             {
                 (d.view, d.index): d.seed
-                for batch in AllViewsSampler(SIZE, size, views)
+                for batch in AllViewsSampler(range(SIZE), size, views)
                 for d in batch
             }
             for size, views in ((4, 2), (5, 3))

@@ -83,3 +83,21 @@ def test_other_compressions_have_no_limit_and_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "b.npz", "w", zipfile.ZIP_LZMA) as target:
         target.writestr("a.npy", content)
     refused(tmp_path / "b.npz", ["a"], "compressed in another way")
+
+
+def test_large_arrays_stay_in_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(npz_files, "MAP_FROM_BYTES", 4000)
+    path = tmp_path / "a.npz"
+    large, small = np.random.default_rng(0).normal(size=(100, 20)), np.arange(9)
+    write_npz(path, {"small": small, "large": large})
+    found = read_npz(path, ["large", "small"])
+    assert isinstance(found["large"], np.memmap) and not isinstance(found["small"], np.memmap)
+    np.testing.assert_array_equal(found["large"], large)
+    np.testing.assert_array_equal(found["small"], small)
+    with np.load(path, allow_pickle=False) as file:  # numpy's own reader agrees
+        np.testing.assert_array_equal(file["large"], large)
+    content = bytearray(path.read_bytes())
+    content[content.index(large.tobytes()) + 12_000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="damaged"):
+        read_npz(path, ["large"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from evaluation.metrics.average_precision import _average_precision, average_precision
+from evaluation.metrics.average_precision import average_precision, rank_and_average
 from tests.helpers.naive.naive_metrics import naive_average_precision
 
 SCORES = {
@@ -163,8 +163,8 @@ def test_ranking_never_waits_for_the_device():
     """Meta tensors hold no data: any .item(), .tolist() or branch on a value would raise."""
     scores = torch.empty(50, 7, device="meta", dtype=torch.float16)
     targets = torch.empty(50, 7, device="meta", dtype=torch.int8)
-    assert _average_precision(scores, targets).shape == (7,)
-    assert _average_precision(scores, targets).device.type == "meta"
+    assert rank_and_average(scores, targets).shape == (7,)
+    assert rank_and_average(scores, targets).device.type == "meta"
 
 
 def test_large_counts_are_exact():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from evaluation.metrics.scored_images import ScoredImages
 from evaluation.metrics.top_k import top_k_metrics
 from tests.helpers.naive.naive_metrics import naive_threshold_metrics
 
@@ -21,13 +22,13 @@ def test_like_decisions_made_one_by_one(k):
         f"{name}_top{k}": pytest.approx(100 * naive[name])
         for name in ("CP", "CR", "CF1", "OP", "OR", "OF1")
     }
-    assert top_k_metrics(logits, targets, k) == expected
+    assert top_k_metrics(ScoredImages([(logits, targets)]), k) == expected
 
 
 def test_by_hand():
     logits = torch.tensor([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]])
     targets = torch.tensor([[1, 0, 1], [0, 0, 1]])
-    metrics = top_k_metrics(logits, targets, 2, suffix="_zsl")
+    metrics = top_k_metrics(ScoredImages([(logits, targets)]), 2, suffix="_zsl")
     assert metrics["OP_top2_zsl"] == 50
     assert metrics["OR_top2_zsl"] == pytest.approx(100 * 2 / 3)
     assert metrics["OF1_top2_zsl"] == pytest.approx(100 * 4 / 7)
@@ -35,4 +36,4 @@ def test_by_hand():
 
 def test_more_than_there_are():
     with pytest.raises(ValueError, match="TEST.TOP_K has 4, expected at most the 3 classes"):
-        top_k_metrics(torch.randn(2, 3), torch.ones(2, 3), 4)
+        top_k_metrics(ScoredImages([(torch.randn(2, 3), torch.ones(2, 3))]), 4)

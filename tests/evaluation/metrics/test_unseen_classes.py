@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from evaluation.metrics.average_precision import average_precision
+from evaluation.metrics.scored_images import ScoredImages
 from evaluation.metrics.unseen_classes import unseen_metrics
 from evaluation.results.saved_scores import rank_scores
 from tests.helpers.naive.naive_metrics import naive_average_precision, naive_threshold_metrics
@@ -26,8 +28,10 @@ def columns(rows, wanted: bool):
 def test_like_loops(space):
     logits = torch.randn(30, 4)
     targets = (torch.rand(30, 4) < 0.3).long()
-    found = unseen_metrics(logits, targets, SEEN, space, (1, 3))
-    ranks = rank_scores(logits, space).tolist()
+    ranks = rank_scores(logits, space)
+    scored, precisions = ScoredImages([(logits, targets)]), average_precision(ranks, targets)
+    found = unseen_metrics(scored, precisions, SEEN, space, (1, 3))
+    ranks = ranks.tolist()
     truth = targets.tolist()
     assert found["mAP_seen"] == pytest.approx(naive_map(columns(ranks, True), columns(truth, True)))
     assert found["mAP_unseen"] == pytest.approx(
@@ -46,5 +50,7 @@ def test_like_loops(space):
 
 def test_a_split_without_unseen_classes():
     targets = torch.tensor([[1, -1, 0, -1], [0, -1, 1, -1]])
-    found = unseen_metrics(torch.randn(2, 4), targets, SEEN, "logit", (1,))
+    logits = torch.randn(2, 4)
+    scored = ScoredImages([(logits, targets)])
+    found = unseen_metrics(scored, average_precision(logits, targets), SEEN, "logit", (1,))
     assert list(found) == ["mAP_seen"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from common.config.config_values import flatten, override, paired
@@ -34,6 +35,7 @@ from datasets.texts.caption_labeler import read_synonyms
 from evaluation.fitted.fitted_files import read_fitted
 from evaluation.results.reports import load_results
 from loading.cache.feature_files import CannotStoreError, FeatureFile
+from loading.cache.feature_shards import FeatureShards
 from loading.images import PictureError, read_picture
 from modeling.clip.configs import config_beside, normalisation_note
 from modeling.clip.formats import HUGGING_FACE, NATIVE
@@ -46,6 +48,7 @@ from scripts.data.voc_annotations import entries_from_annotations
 PATHS = [f"images/{i}.jpg" for i in range(8)]
 CLASSES = ["cat", "dog", "traffic light"]
 VIEWS, IMAGES, WIDTH = 2, 8, 4
+_KEY = {"code": "abc"}
 _CFG = default_cfg()
 _DEFAULTS = dict(flatten(_CFG))
 
@@ -69,7 +72,12 @@ class Reader:
 
 def cache_in(folder: Path) -> FeatureFile:
     """The file of features whose damaged versions are read."""
-    return FeatureFile(folder, "Set", {"files": "abc"}, VIEWS, IMAGES)
+    return FeatureFile(folder / "0.safetensors", _KEY, VIEWS)
+
+
+def make(file: FeatureFile) -> object:
+    """Write that file, unless it is there and whole."""
+    return file.make(torch.zeros(IMAGES, 16, dtype=torch.uint8), fill)
 
 
 def fill(put: Callable[[int, int, Features], None]) -> None:
@@ -79,13 +87,14 @@ def fill(put: Callable[[int, int, Features], None]) -> None:
 
 
 def _read_cache(path: Path) -> None:
-    found = cache_in(path.parent).read(torch.device("cpu"))
+    shards = FeatureShards(path.parent, _KEY, VIEWS)
+    found = shards.read(np.zeros((IMAGES, 16), np.uint8), torch.device("cpu"))
     if found is not None and not bool((found.global_features == 1).all()):
         raise AssertionError("damaged features were served")
 
 
 def _make_cache(path: Path) -> object:
-    return cache_in(path.parent).make(fill, torch.device("cpu"))
+    return make(cache_in(path.parent))
 
 
 def _hold(folder: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from tests.helpers.hostile.readers import CLASSES, PATHS, READERS, cache_in, fill
+from tests.helpers.hostile.readers import CLASSES, PATHS, READERS, cache_in, make
 
 _WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.zeros(2, dtype=torch.float16)}
 _RESULT = dict.fromkeys(
@@ -99,7 +99,7 @@ def _picture(kind: str) -> bytes:
 def _cache() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         file = cache_in(Path(folder))
-        file.make(fill, torch.device("cpu"))
+        make(file)
         return file.path.read_bytes()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -9,7 +12,16 @@ from modeling.encoders.features import Features
 
 CPU = torch.device("cpu")
 V, N, R, D = 2, 7, 4, 6
-KEY = {"files": "abc", "views": "plain, mirrored"}
+KEY = {"code": "abc", "views": "plain, mirrored"}
+
+
+def digests(*numbers):
+    """Digests of pictures, uint8 [N, 16], that numbers stand for."""
+    found = b"".join(hashlib.md5(str(number).encode()).digest() for number in numbers)
+    return np.frombuffer(found, dtype=np.uint8).reshape(-1, 16)
+
+
+PICTURES = digests(*range(N))
 
 
 def features(local=True, mask=False):
@@ -44,7 +56,17 @@ def encode_into(write):
     write_from(features(), write)
 
 
-def refuse(write):
+def encode_places(places, write):
+    """Of the pictures at some places, in batches of three."""
+    source, places = features(), torch.as_tensor(places)
+    for first in range(0, len(places), 3):
+        for view in range(V):
+            rows = places[first : first + 3]
+            parts = (source.global_features[view, rows], source.local_features[view, rows])
+            write(view, first, Features(*parts))
+
+
+def refuse(*_):
     raise AssertionError("encoded although the file was there")
 
 

@@ -118,11 +118,8 @@ class RunBoard(Board):
     def _write_curves(self, epoch: int) -> None:
         """Macro curves of all classes and of the groups; single ones where classes are few."""
         evaluator = self.evaluator
-        logits, targets = evaluator.logits, evaluator.targets
-        scores = logits.double()
-        if evaluator.threshold_space == "softmax":
-            scores = scores.log_softmax(dim=1)
-        pairs = zip(scores.t(), targets.t(), strict=True)
+        pieces = evaluator.scored.columns(evaluator.threshold_space)
+        pairs = (pair for piece in pieces for pair in zip(*(p.t() for p in piece), strict=True))
         curves = torch.stack([precision_recall_curve(*pair) for pair in pairs])  # [C, 6, L]
         rows = evaluator.per_class
         defined = torch.tensor([row["positives"] > 0 for row in rows])
@@ -138,10 +135,11 @@ class RunBoard(Board):
     def _write_examples(self, split: str, epoch: int) -> None:
         """Pictures of the evaluated split with their labels and the classes of highest score."""
         items, space = getattr(self.data.dataset, split), self.evaluator.threshold_space
-        scores = probabilities(self.evaluator.logits, space == "softmax")
         for number, place in enumerate(_spread(len(items))):
-            present = self._present(self.evaluator.targets[place])
-            values, classes = scores[place].topk(min(_TOP, scores.shape[1]))
+            logits, targets = self.evaluator.scored.image(place)  # [C] each
+            present = self._present(targets)
+            scores = probabilities(logits[None], space == "softmax")[0]  # [C]
+            values, classes = scores.topk(min(_TOP, len(scores)))
             lines = [f"labels: {', '.join(present)}", f"{space}:"]
             for value, column in zip(values.tolist(), classes.tolist(), strict=True):
                 name = self.data.classnames[column]
