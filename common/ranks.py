@@ -128,6 +128,15 @@ def first_before_others() -> Iterator[None]:
         wait_for_all()
 
 
+def on_any(condition: bool) -> bool:
+    """Whether a condition is true on any rank; for decisions that all must take alike."""
+    if world_size() == 1:
+        return condition
+    answers = torch.tensor([condition], dtype=torch.int32)
+    dist.all_reduce(answers)  # over gloo: on the CPU
+    return bool(answers.item())
+
+
 def as_on_first(value: Any) -> Any:  # noqa: ANN401 - whatever it is
     """What the first rank has given for a value that pickles."""
     if world_size() == 1:

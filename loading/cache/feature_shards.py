@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from common.files import write_text
+from common.ranks import rank, wait_for_all, world_size
 from common.readers.json_files import read_json
 from loading.cache.feature_files import (
     PICTURES,
@@ -55,7 +56,7 @@ class FeatureShards:
         self._opened: dict[Path, tuple[FeatureFile, dict[str, Tensor]]] = {}
 
     def fill(self, pictures: np.ndarray, encode: EncodePlaces) -> int:
-        """Encode the pictures that no shard holds.
+        """Encode the pictures that no shard holds; of several ranks, each its share.
 
         Args:
             pictures: digests, uint8 [N, 16].
@@ -68,7 +69,10 @@ class FeatureShards:
             CannotStoreError: a shard cannot be written.
         """
         missing = np.flatnonzero(self._locate(pictures)[0] < 0)
-        blocks = [missing[start : start + SHARD] for start in range(0, len(missing), SHARD)]
+        wait_for_all()  # before a rank has written any, so that all make the same blocks
+        size = max(min(SHARD, -(-len(missing) // world_size())), 1)
+        blocks = [missing[start : start + size] for start in range(0, len(missing), size)]
+        blocks = blocks[rank() :] + blocks[: rank()]  # each begins with one of its own
         made, busy = 0, []
         for wait in (False, True):  # first what nobody writes, then what others have not finished
             for places in busy if wait else blocks:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from common.ranks import on_any
 from common.shared import shared
 from loading.cache.feature_files import CannotStoreError, Write, storable, too_large
 from loading.cache.feature_key import encoder_key
@@ -86,16 +87,12 @@ class FeatureStore:
         named = (shards.folder, hashlib.sha256(pictures).digest(), self.device)
         read = partial(shards.read, pictures, self.device)
         features, made = shared(named, read), 0
-        try:
-            for _ in range(_ROUNDS if features is None and self._works else 0):
-                with _bar(encode, split, views, len(pictures)) as encode_and_tell:
-                    made += shards.fill(pictures, encode_and_tell)
-                features = read()
-                if features is not None:
-                    break
-        except CannotStoreError as error:
-            print(f"Features are not kept for later runs: {error}")
-            self._works = False
+        for _ in range(_ROUNDS):
+            if not (self._works and on_any(features is None)):  # alike on all ranks
+                break
+            with _bar(encode, split, views, len(pictures)) as encode_and_tell:
+                made += self._fill(shards, pictures, encode_and_tell)
+            features = read() if self._works else None
         if features is None:
             return in_memory(split, views, len(pictures), encode, self.device)
         done, arrow = ("Encoded", "->") if made else ("Loaded", "from")
@@ -104,6 +101,17 @@ class FeatureStore:
             f"{done} {part}{_summary(split, views, len(pictures), start)} {arrow} {shards.folder}"
         )
         return features
+
+    def _fill(self, shards: FeatureShards, pictures: np.ndarray, encode: EncodePlaces) -> int:
+        """Encode what is missing; how many pictures, 0 where the folder cannot be written to."""
+        made, failed = 0, False
+        try:
+            made = shards.fill(pictures, encode)
+        except CannotStoreError as error:
+            print(f"Features are not kept for later runs: {error}")
+            failed = True
+        self._works = not on_any(failed)
+        return made
 
     def _shards(self, split: str, views: int, key: Mapping[str, str]) -> FeatureShards:
         """The folder of an encoder's shards, whose name ends with a digest of the key."""
