@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.ranks import gather_rows, share
 from evaluation.metrics.average_precision import ENTRIES, check_scores, rank_and_average
 from evaluation.metrics.output_link import LINKED, Link
 
@@ -73,19 +74,24 @@ class ScoredImages:
         for pair in zip(self._logits, self._targets, strict=True):
             yield from zip(*(part.split(step) for part in pair), strict=True)
 
-    def columns(self, space: str = "logit", link: Link | None = None) -> Iterator[tuple]:
+    def columns(
+        self, space: str = "logit", link: Link | None = None, classes: slice | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Scores and targets [N, c] of a few classes at a time.
 
         Args:
             space: of TEST.SCORE; scores are those of `results.saved_scores.rank_scores`, but
                 logits stay float32, which ranks alike.
             link: of the space softmax_link.
+            classes: these alone, without a step; None: all.
         """
         over = None if space in ("logit", "sigmoid") else self._normaliser(link, space)
         step = max(1, ENTRIES // len(self))
-        for start in range(0, self.num_classes, step):
+        every = range(self.num_classes)[classes or slice(None)]
+        for start in every[::step]:
+            piece = slice(start, min(start + step, every.stop))
             scores, targets = (
-                torch.cat([part[:, start : start + step] for part in parts])
+                torch.cat([part[:, piece] for part in parts])
                 for parts in (self._logits, self._targets)
             )
             if over is not None:
@@ -109,9 +115,11 @@ class ScoredImages:
     def average_precision(self, space: str = "logit", link: Link | None = None) -> Tensor:
         """Average precision of each class, float64 [C]; see `metrics.average_precision`.
 
-        Call `check` before it. Arguments are those of `columns`.
+        Call `check` before it, and, where there are several ranks, on all of them: each ranks the
+        images of its share of the classes. Arguments are those of `columns`.
         """
-        return torch.cat([rank_and_average(*piece) for piece in self.columns(space, link)])
+        pieces = self.columns(space, link, share(self.num_classes))
+        return gather_rows(torch.cat([rank_and_average(*p) for p in pieces]), self.num_classes)
 
     def select(self, images: Tensor, classes: Tensor) -> ScoredImages:
         """Some images and some of the classes, by truth values [N] and [C]."""
