@@ -182,7 +182,7 @@ class _Gather(torch.autograd.Function):
         padded[: len(rows)] = rows
         bits = padded.view(torch.uint8) if padded.dtype is torch.bool else padded
         everything = bits.new_empty((world_size() * height, *rows.shape[1:]))
-        dist.all_gather_into_tensor(everything, bits)
+        dist.all_gather(list(everything.split(height)), bits)
         return everything[:count].view(rows.dtype)
 
     @staticmethod
