@@ -6,6 +6,7 @@ import contextlib
 import io
 import multiprocessing
 import os
+import pickle
 import socket
 import traceback
 from collections.abc import Callable
@@ -48,7 +49,7 @@ def on_ranks(count: int, work: Callable[..., Any], *arguments: Any) -> list[Any]
 
 def _received(pipe: Connection) -> tuple[str, Any]:
     try:
-        return pipe.recv()
+        return pickle.loads(pipe.recv_bytes())
     except EOFError:
         return "a rank ended without a word", None
 
@@ -73,9 +74,14 @@ def _on_rank(
     }
     try:
         with working_together(use_cuda=False), contextlib.redirect_stdout(io.StringIO()):
-            result.send(("", work(*arguments)))
+            _send(result, "", work(*arguments))
     except BaseException:
-        result.send((traceback.format_exc(), None))
+        _send(result, traceback.format_exc(), None)
+
+
+def _send(result: Connection, error: str, value: Any) -> None:
+    # By its bytes: `send` would leave tensors in memory that goes with this process.
+    result.send_bytes(pickle.dumps((error, value)))
 
 
 def _free_port() -> int:
