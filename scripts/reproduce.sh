@@ -13,7 +13,7 @@
 #     MODEL.BACKBONE.NAME FILE     with other weights
 #
 # environment: TRAINERS  these rows alone ("LMPT CoOp")
-#              DATA, OUTPUT, TAG, JOBS, PYTHON, DRY_RUN as for compare.sh, which runs the rows:
+#              DATA, OUTPUT, TAG, JOBS, GPUS, ENGINE, PYTHON, DRY_RUN as for compare.sh, which runs the rows:
 #              finished runs are kept, the same command goes on after an interruption
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
