@@ -13,37 +13,18 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from common.choices import check_choice
+from sweeping.ray_runs import RayWorker, Share, ray_workers
 from sweeping.workers import Worker
 
-if TYPE_CHECKING:
-    from sweeping.ray_runs import RayWorker
-
-    AnyWorker = Worker | RayWorker
-
+AnyWorker = Worker | RayWorker
 ENGINES = ("local", "ray")
 
 _LOCAL, _RAY = ("GPUS",), ("CPUS_PER_RUN", "GPUS_PER_RUN", "MEMORY_PER_RUN")
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
-
-
-@dataclass(frozen=True)
-class Share:
-    """What a run is given of a cluster.
-
-    Attributes:
-        cpus: cores, or a share of one; None: one.
-        gpus: GPUs, or a share of one; None: one where there are any.
-        memory: GiB; None: not counted.
-    """
-
-    cpus: float | None = None
-    gpus: float | None = None
-    memory: float | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +40,7 @@ class Engine:
 
     name: str = "local"
     jobs: int | None = None
-    gpus: Sequence[str] = ()
+    gpus: tuple[str, ...] = ()
     share: Share = field(default_factory=Share)
 
     @classmethod
@@ -104,8 +85,6 @@ class Engine:
             ValueError: no machine of the cluster has what a run is to be given.
         """
         if self.name == "ray":
-            from sweeping.ray_runs import ray_workers
-
             with ray_workers(interrupted, self.share, self.jobs, most) as workers:
                 yield workers
             return
@@ -132,14 +111,14 @@ def jobs_from(text: str) -> int:
     return int(text)
 
 
-def _gpus() -> list[str]:
+def _gpus() -> tuple[str, ...]:
     """GPUS in the words of CUDA_VISIBLE_DEVICES.
 
     They are counted as torch counts them, so in a job that was given some they are some of these.
     """
     words = os.environ.get("GPUS", "").replace(",", " ").split()
     if not words:
-        return []
+        return ()
     import torch
 
     there = torch.cuda.device_count()
@@ -151,7 +130,7 @@ def _gpus() -> list[str]:
                 f"{os.environ['GPUS']!r}."
             )
     visible = [name for name in os.environ.get(_VISIBLE, "").split(",") if name]
-    return [visible[int(word)] if visible else word for word in words]
+    return tuple(visible[int(word)] if visible else word for word in words)
 
 
 def _amount(variable: str) -> float | None:

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -21,14 +22,27 @@ from sweeping.workers import INTERRUPTED, Watch, Words
 if TYPE_CHECKING:
     from ray.remote_function import RemoteFunction
 
-    from sweeping.engine import Share
-
 RETRIES = 5  # of a run whose process or machine is lost
 LOST = 1  # exit status of a run that was lost more often
 
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(os.path.abspath(__file__)).parents[1]
 _POLL = 1.0  # seconds between looks at an interruption
 _PATIENCE = "120"  # seconds for the lock of a lost machine to be given up; NFS 4 needs 90
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a run is given of a cluster.
+
+    Attributes:
+        cpus: cores, or a share of one; None: one.
+        gpus: GPUs, or a share of one; None: one where there are any.
+        memory: in GiB; None: not counted.
+    """
+
+    cpus: float | None = None
+    gpus: float | None = None
+    memory: float | None = None
 
 
 class RayWorker:

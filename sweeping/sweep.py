@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock
 from tqdm import tqdm
@@ -17,21 +16,18 @@ from tqdm import tqdm
 from evaluation.results.reports import load_results
 from sweeping.chosen import chosen_file, chosen_trial, refuse_late_trials, write_chosen
 from sweeping.claims import try_lock
-from sweeping.engine import Engine
+from sweeping.engine import AnyWorker, Engine
 from sweeping.plan import Method, Plan
 from sweeping.recipe_files import keep_text, recipe_text
 from sweeping.trial_table import write_trials
 from sweeping.trials import Claim, MethodTrials, open_storage, stored_outcomes
 from sweeping.workers import INTERRUPTED, STOPPED
 
-if TYPE_CHECKING:
-    from sweeping.engine import AnyWorker
-
 _POLL = 1.0  # seconds between looks at what other processes run
 _RESULTS, _CONSOLE = "results.json", "console.txt"
 _LONGEST = 300  # characters of an error in the table
 
-Job = Callable[["AnyWorker"], None]
+Job = Callable[[AnyWorker], None]
 
 
 class Sweep:

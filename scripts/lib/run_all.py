@@ -28,13 +28,11 @@ ROOT = Path(os.path.abspath(__file__)).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from common.user_errors import run_command
-from sweeping.engine import Engine
+from sweeping.engine import AnyWorker, Engine
 from sweeping.workers import INTERRUPTED, Words
 
 if TYPE_CHECKING:
     from tqdm import tqdm
-
-    from sweeping.engine import AnyWorker
 
 FAILED = 1  # exit status if a run has failed; 2 as everywhere: what was asked for is refused
 
@@ -89,10 +87,11 @@ def _run_all(runs: Sequence[Words], engine: Engine) -> list[bool]:
         def run(words: Words) -> bool:
             worker = free.pop()
             try:
-                return not interrupted.is_set() and _run(worker, words, engine, bar)
+                done = not interrupted.is_set() and _run(worker, words, engine, bar)
+                bar.update(not interrupted.is_set())
+                return done
             finally:
                 free.append(worker)
-                bar.update()
 
         try:
             return list(pool.map(run, runs))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.idle_training import FAKE_TRAINING
+from tests.helpers.idle_training import idle_project
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,12 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project with another train.py in it."""
-    folder = tmp_path_factory.mktemp("project")
-    for path in ROOT.iterdir():
-        if path.name != "train.py" and not path.name.startswith("."):
-            (folder / path.name).symlink_to(path)
-    (folder / "train.py").write_text(FAKE_TRAINING)
-    return folder
+    return idle_project(tmp_path_factory.mktemp("project"), ROOT)
 
 
 @pytest.fixture
