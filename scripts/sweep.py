@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from common.user_errors import CommandParser, run_command
-from sweeping.engine import Engine, jobs_from
+from sweeping.engine import Engine
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     flag(
         "--jobs",
-        type=_jobs,
+        type=int,
         metavar="N",
         help="runs at a time; default: the variable JOBS, or 1",
     )
@@ -124,13 +124,6 @@ def _numbers(text: str) -> tuple[int, ...]:
     if not words or not all(word.isdecimal() for word in words):
         raise argparse.ArgumentTypeError(f'expected numbers such as "1 2 3", got {text!r}')
     return tuple(dict.fromkeys(map(int, words)))
-
-
-def _jobs(text: str) -> int:
-    try:
-        return jobs_from(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 if __name__ == "__main__":

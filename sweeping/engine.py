@@ -60,8 +60,8 @@ class Engine:
                 other = "ray" if name == "local" else "local"
                 raise ValueError(f"{variable} is for ENGINE={other}; unset it, or choose that one.")
         gpus = _gpus()
-        if jobs is None and os.environ.get("JOBS"):
-            jobs = jobs_from(os.environ["JOBS"])
+        if said := os.environ.get("JOBS") if jobs is None else str(jobs):
+            jobs = _jobs(said)
         return cls(name, jobs or len(gpus) or None, gpus, Share(*map(_amount, _RAY)))
 
     @property
@@ -100,14 +100,9 @@ class Engine:
                 worker.stop()
 
 
-def jobs_from(text: str) -> int:
-    """The number of runs at a time.
-
-    Raises:
-        ValueError: it is no number of 1 or more.
-    """
+def _jobs(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"expected JOBS to be a number of 1 or more, got {text!r}")
+        raise ValueError(f"JOBS must be a number of 1 or more, got {text!r}.")
     return int(text)
 
 

@@ -25,12 +25,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def script(project: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a script from an empty folder with its output there; returns the finished process."""
 
-    def run(name, *words, project=project, **environment):
+    def run(name, *words, project=project, shell="bash", **environment):
         python, calls = sys.executable, tmp_path / "calls"
         given = {"OUTPUT": "out", "DATA": "data", "PYTHON": python, "CALLS": calls}
         own = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
         variables = {k: str(v) for k, v in (own | given | environment).items()}
-        command = ["bash", str(project / "scripts" / name), *map(str, words)]
+        command = [shell, str(project / "scripts" / name), *map(str, words)]
         return subprocess.run(
             command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
         )

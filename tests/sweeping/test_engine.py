@@ -72,7 +72,7 @@ def test_a_run_is_given_what_the_environment_says(asked):
         ({"ENGINE": "rya"}, "ENGINE must be one of local, ray, got 'rya'. Did you mean 'ray'?"),
         ({"ENGINE": "ray", "GPUS": "0 1"}, "GPUS is for ENGINE=local"),
         ({"GPUS_PER_RUN": "1"}, "GPUS_PER_RUN is for ENGINE=ray"),
-        ({"JOBS": "two"}, "expected JOBS to be a number of 1 or more, got 'two'"),
+        ({"JOBS": "two"}, "JOBS must be a number of 1 or more, got 'two'"),
         ({"JOBS": "0"}, "got '0'"),
         ({"ENGINE": "ray", "GPUS_PER_RUN": "1.5"}, "GPUS_PER_RUN must be a number such as"),
         ({"ENGINE": "ray", "CPUS_PER_RUN": "-1"}, "got '-1'"),
