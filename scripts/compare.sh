@@ -28,21 +28,6 @@ esac
 # shellcheck source=scripts/lib/run_names.sh
 source "$root/scripts/lib/run_names.sh"
 
-# choice WHAT VALUE CHOICES...: fail, with the nearest choice, unless VALUE is one of them.
-choice() {
-    local what="$1" value="$2" known near
-    shift 2
-    for known in "$@"; do [[ "$known" == "$value" ]] && return; done
-    near="$(python3 - "$value" "$@" 2>/dev/null <<'PY'
-import difflib, sys
-known = {name.lower(): name for name in sys.argv[2:]}
-print(*(known[name] for name in difflib.get_close_matches(sys.argv[1].lower(), known, 1)))
-PY
-    )" || true
-    [[ -z "$near" ]] || near=" Did you mean $near?"
-    fail "$what must be one of $*, got $value.$near"
-}
-
 # names PATHS...: their last parts, without .yaml.
 names() {
     local paths=("${@%.yaml}")

@@ -34,6 +34,9 @@ def main(words):
     (folder / "results.json").write_text(json.dumps(dict(
         dataset="VOCLT", backbone="RN50", trainer=trainer, split="test", score="logit",
         selection="last_step", seed=seed, seconds=90, per_class=[], metrics=metrics)))
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
 """
 
 
