@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ray.remote_function import RemoteFunction
 
 RETRIES = 5  # of a run whose process or machine is lost
+# Ray's word for a cluster that is reached from this machine alone, set before Ray is imported.
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 LOST = 1  # exit status of a run that was lost more often
 
 _ROOT = Path(os.path.abspath(__file__)).parents[1]
@@ -122,8 +124,8 @@ def ray_workers(
 def _connected() -> ModuleType:
     """Ray, connected."""
     address = os.environ.get("RAY_ADDRESS")
-    if not address:  # Ray's word for a cluster that is reached from this machine alone
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    if not address:
+        os.environ.update(LOOPBACK)
     try:
         import ray
     except ImportError:
@@ -172,7 +174,8 @@ def _said(amounts: dict[str, float]) -> str:
 def _task(ray: ModuleType, needs: dict[str, float]) -> RemoteFunction:
     """The remote function that runs a command line."""
     options = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"], "memory": int(needs["memory"])}
-    run = _there(str(_ROOT), os.getcwd(), _own_variables())
+    hidden = {} if needs["GPU"] else {"CUDA_VISIBLE_DEVICES": ""}  # Ray may leave all to be seen
+    run = _there(str(_ROOT), os.getcwd(), {**_own_variables(), **hidden})
     return ray.remote(**options, max_retries=RETRIES)(run)
 
 

@@ -15,7 +15,7 @@ import pytest
 from common.run_lock import run_lock
 from sweeping import ray_runs
 from sweeping.engine import Engine
-from sweeping.ray_runs import Share, _needs, _places
+from sweeping.ray_runs import LOOPBACK, Share, _needs, _places
 from sweeping.sweep import Sweep
 from tests.helpers.idle_training import idle_project
 from tests.helpers.runs.fake_training import fake_training, small_plan
@@ -31,6 +31,7 @@ def fake_ray(*machines):
 
 
 def test_without_ray_the_command_that_installs_it_is_said(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "none")
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ImportError, match="pip install -r requirements-cluster.txt"):
         ray_runs._connected()
@@ -58,7 +59,7 @@ def cluster(tmp_path_factory):
     # Workers take the first train.py of their path, which is that of the working folder.
     variables = {"PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"}
     calls = tmp_path_factory.mktemp("calls") / "calls"
-    for name, text in {**variables, "CALLS": str(calls)}.items():
+    for name, text in {**LOOPBACK, **variables, "CALLS": str(calls)}.items():
         patch.setenv(name, text)
     from ray.cluster_utils import Cluster
 
