@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 LOST = 1  # exit status of a run that was lost more often
 
 _ROOT = Path(os.path.abspath(__file__)).parents[1]
+_TRY = 10.0  # seconds to reach a cluster
 _POLL = 1.0  # seconds between looks at an interruption
 _PATIENCE = "120"  # seconds for the lock of a lost machine to be given up; NFS 4 needs 90
 
@@ -124,7 +126,9 @@ def ray_workers(
 def _connected() -> ModuleType:
     """Ray, connected."""
     address = os.environ.get("RAY_ADDRESS")
-    if not address:
+    if address:
+        _reach(address)
+    else:
         os.environ.update(LOOPBACK)
     try:
         import ray
@@ -138,6 +142,20 @@ def _connected() -> ModuleType:
     else:
         ray.init("local", include_dashboard=False, **quiet)
     return ray
+
+
+def _reach(address: str) -> None:
+    """Ray itself would try for minutes, and then end the program."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():  # a word of Ray's, as "auto"
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_TRY).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(
+            f"No Ray cluster answers at RAY_ADDRESS={address} ({error}). Start one there, or unset "
+            "RAY_ADDRESS for one on this machine."
+        ) from None
 
 
 def _needs(ray: ModuleType, share: Share) -> dict[str, float]:

@@ -18,5 +18,6 @@ if ((ranks * SLURM_JOB_NUM_NODES == 1)); then
 fi
 first="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"
 exec srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "${words[0]}" -m torch.distributed.run \
-    --nnodes="$SLURM_JOB_NUM_NODES" --nproc_per_node="$ranks" --rdzv_id="$SLURM_JOB_ID" \
-    --rdzv_backend=c10d --rdzv_endpoint="$first:$((20000 + SLURM_JOB_ID % 20000))" "${words[@]:1}"
+    --nnodes="$SLURM_JOB_NUM_NODES" --nproc_per_node="$ranks" --max_restarts=3 \
+    --rdzv_id="$SLURM_JOB_ID" --rdzv_backend=c10d \
+    --rdzv_endpoint="$first:$((20000 + SLURM_JOB_ID % 20000))" "${words[@]:1}"

@@ -5,10 +5,11 @@
 #
 # Needs root, and on Debian or Ubuntu: apt-get install slurmctld slurmd slurm-client munge. Sets up a
 # cluster whose files lie in FOLDER, runs a small comparison on ShapesLT without Slurm and with it,
-# requeues one of its tasks, and says whether the results are the same. The cluster ends with it.
+# requeues one of its tasks, and says whether the results are the same. Then one run has two ranks.
+# The cluster ends with the script.
 set -euo pipefail
 if [[ "${1:-}" == "-h" || "${1:-}" == "--help" ]]; then
-    sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     exit 0
 fi
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
@@ -103,3 +104,10 @@ grep -hiE 'resum|goes on|checkpoint' "$folder/job/${job}"*_"$task".txt || true
 compare slurm >"$folder/slurm.txt"
 echo "== Seconds: $plain_seconds one run after the other, $slurm_seconds with Slurm"
 "$PYTHON" "$root/scripts/reliability/same_results.py" "$folder/plain" "$folder/slurm"
+
+echo "== One run on two ranks, under srun"
+bash "$root/scripts/slurm_array.sh" --folder "$folder/large" --ranks 2 --cpus 2 --submit \
+    --sbatch --wait -- "$PYTHON" "$root/train.py" --output-dir "$folder/two_ranks" --trainer CoOp \
+    --seed 1 --root "${DATA:-$root/data}" --backbone tiny \
+    --dataset-config-file "$root/configs/datasets/shapes_lt.yaml"
+"$PYTHON" "$root/scripts/parse_results.py" "$folder/two_ranks"

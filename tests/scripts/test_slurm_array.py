@@ -121,11 +121,11 @@ def test_a_large_run_starts_a_rank_for_each_gpu_of_its_machines(array, task, tmp
     assert task(1, machines=2, cores=32).returncode == 0
     found = (tmp_path / "srun").read_text().split("\0")[:-1]
     assert found[:4] == ["--cpus-per-task=32", "python", "-m", "torch.distributed.run"]
-    assert found[4:9] == [
-        *("--nnodes=2", "--nproc_per_node=4", "--rdzv_id=40123", "--rdzv_backend=c10d"),
-        "--rdzv_endpoint=first:20123",
+    assert found[4:10] == [
+        *("--nnodes=2", "--nproc_per_node=4", "--max_restarts=3", "--rdzv_id=40123"),
+        *("--rdzv_backend=c10d", "--rdzv_endpoint=first:20123"),
     ]
-    assert found[9:] == run[1:]
+    assert found[10:] == run[1:]
 
 
 @pytest.mark.parametrize(

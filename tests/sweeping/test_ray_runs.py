@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -36,6 +37,14 @@ def test_without_ray_the_command_that_installs_it_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ImportError, match="pip install -r requirements-cluster.txt"):
         ray_runs._connected()
+
+
+def test_an_address_that_nobody_answers_at_is_said_to_be_one(monkeypatch):
+    with socket.socket() as taken:  # bound, and not listening
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(ConnectionError, match="No Ray cluster answers at RAY_ADDRESS=127"):
+            ray_runs._connected()
 
 
 def test_places_are_those_of_living_machines():
