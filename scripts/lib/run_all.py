@@ -1,6 +1,7 @@
 """Run train.py for many command lines: in few processes of this machine, or on a cluster.
 
 usage: python scripts/lib/run_all.py WORDS_PER_RUN <NUL-SEPARATED WORDS
+       python scripts/lib/run_all.py <COMMANDS AS DRY_RUN PRINTS THEM
 
 The words of a run begin with --output-dir FOLDER --trainer NAME --seed N. Finished runs are left
 out. A run that fails, or that takes its process with it, stops no other.
@@ -36,14 +37,19 @@ if TYPE_CHECKING:
 
 FAILED = 1  # exit status if a run has failed; 2 as everywhere: what was asked for is refused
 
+_TRAIN = " train.py "
 _POLL = 1.0  # seconds
 
 
 def main() -> int:
     """Run what stands on standard input; returns the exit status."""
-    count, words = int(sys.argv[1]), sys.stdin.read().split("\0")[:-1]
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    runs = [words[first : first + count] for first in range(0, len(words), count)]
+    given = sys.stdin.read()
+    if len(sys.argv) > 1:
+        count, words = int(sys.argv[1]), given.split("\0")[:-1]
+        runs = [words[first : first + count] for first in range(0, len(words), count)]
+    else:
+        runs = [shlex.split(line)[2:] for line in given.splitlines() if _TRAIN in line]
     return 0 if carry_out(runs) else FAILED
 
 
