@@ -52,7 +52,7 @@ SlurmctldPidFile=$folder/slurmctld.pid
 SlurmdPidFile=$folder/slurmd.pid
 ReturnToService=2
 KillWait=5
-NodeName=$machine NodeAddr=127.0.0.1 CPUs=$(nproc)
+NodeName=$machine NodeAddr=127.0.0.1 CPUs=$(getconf _NPROCESSORS_ONLN)
 PartitionName=trial Nodes=$machine Default=YES MaxTime=INFINITE State=UP
 END
 slurmctld -D 2>"$folder/slurmctld.txt" &
