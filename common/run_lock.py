@@ -1,7 +1,9 @@
 """One run at a time in an output folder.
 
 The lock is the operating system's (`filelock`), so that it goes with the process that holds it,
-however that ends. Who holds it stands beside it, for those who are refused.
+however that ends. Who holds it stands beside it, for those who are refused. LMPT_LOCK_PATIENCE
+says for how many seconds they wait first (0): a run that is started again elsewhere waits until the
+one before has let go, for which a file server may need its time when a machine is lost.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from common.files import remove_leftovers, write_text
 from common.readers.json_files import read_json
 
 _LOCK, _OWNER = ".lock", ".owner.json"
+_WAIT = "LMPT_LOCK_PATIENCE"
 _PATIENCE = 15.0  # seconds that decoding processes may outlive the run that started them
 _POLL = 0.2  # seconds
 
@@ -39,6 +42,7 @@ def run_lock(folder: Path) -> Iterator[None]:
     Raises:
         FolderInUseError: another run holds it.
         OSError: the folder cannot be made or written to.
+        ValueError: LMPT_LOCK_PATIENCE is no number of seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / _LOCK)
@@ -61,24 +65,32 @@ def run_lock(folder: Path) -> Iterator[None]:
 
 def _acquire(lock: FileLock, folder: Path) -> None:
     """Take the lock; of an owner that is dead, wait for what it has left running."""
-    end = time.monotonic() + _PATIENCE
+    start, wait = time.monotonic(), _seconds_to_wait()
     while True:
         with contextlib.suppress(Timeout):
             lock.acquire(timeout=0)
             return
         owner = _owner(folder)
-        if owner and _runs(owner):
+        waited = time.monotonic() - start
+        if owner and _runs(owner) and waited >= wait:
             raise FolderInUseError(
                 f"{folder} is in use by process {owner['pid']} on {owner['host']} since "
                 f"{owner['since']} ({owner['command']}). Wait until it ends, stop it, or choose "
                 "another --output-dir."
             )
-        if time.monotonic() > end:
+        if waited > max(wait, _PATIENCE):
             raise FolderInUseError(
                 f"{folder} is in use by process {owner.get('pid', '?')}, or by decoding processes "
                 "that it left behind. Stop them, or choose another --output-dir."
             )
         time.sleep(_POLL)
+
+
+def _seconds_to_wait() -> float:
+    text = os.environ.get(_WAIT) or "0"
+    if not text.isdecimal():
+        raise ValueError(f"{_WAIT} must be a number of seconds such as 120, got {text!r}.")
+    return float(text)
 
 
 def _this_process() -> dict[str, object]:

@@ -14,6 +14,8 @@
 #              OUTPUT   folder of the runs (output)
 #              TAG      joins the name <CFG> instead of the overrides
 #              JOBS     runs at a time (1)
+#              GPUS     "0 1 2 3": as many runs at a time, each on one of these GPUs
+#              ENGINE   ray: on a Ray cluster (docs/clusters.md)
 #              PYTHON   an interpreter that is used as it is; without it one is set up
 #              DRY_RUN  1: print the commands, run nothing
 set -euo pipefail
@@ -25,21 +27,6 @@ esac
 
 # shellcheck source=scripts/lib/run_names.sh
 source "$root/scripts/lib/run_names.sh"
-
-# choice WHAT VALUE CHOICES...: fail, with the nearest choice, unless VALUE is one of them.
-choice() {
-    local what="$1" value="$2" known near
-    shift 2
-    for known in "$@"; do [[ "$known" == "$value" ]] && return; done
-    near="$(python3 - "$value" "$@" 2>/dev/null <<'PY'
-import difflib, sys
-known = {name.lower(): name for name in sys.argv[2:]}
-print(*(known[name] for name in difflib.get_close_matches(sys.argv[1].lower(), known, 1)))
-PY
-    )" || true
-    [[ -z "$near" ]] || near=" Did you mean $near?"
-    fail "$what must be one of $*, got $value.$near"
-}
 
 # names PATHS...: their last parts, without .yaml.
 names() {
@@ -106,11 +93,6 @@ elif [[ -z "${PYTHON:-}" ]]; then
     source scripts/lib/setup_env.sh requirements.txt
 fi
 export PYTHON
-jobs="${JOBS:-1}"
-if ((jobs > 1)); then
-    cores="$(getconf _NPROCESSORS_ONLN)"
-    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((cores > jobs ? cores / jobs : 1))}"
-fi
 started=$SECONDS failed=
 
 # As many words for each run.
@@ -126,9 +108,9 @@ list_runs() {
         done
     done
 }
-export JOBS="$jobs"
 words_per_run=$((10 + ${#flags[@]} + $#))
-list_runs "$@" | "$PYTHON" scripts/lib/run_all.py "$words_per_run" || failed=1
+list_runs "$@" | "$PYTHON" scripts/lib/run_all.py "$words_per_run" || failed=$?
+((${failed:-0} != 2)) || exit 2 # nothing has run, and it was said why
 [[ -n "${DRY_RUN:-}" ]] && exit
 echo
 shopt -s nullglob

@@ -6,12 +6,13 @@
 # Drawn shapes go to data/, results to output/. Finished runs are kept, interrupted ones go on.
 #
 # environment: JOBS     runs at a time (one for each core, at most 4; on a GPU 1)
+#              GPUS, ENGINE as for compare.sh
 set -euo pipefail
 if [[ "${1:-}" == "-h" || "${1:-}" == "--help" ]]; then
-    sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     exit 0
 fi
-if [[ -z "${JOBS:-}" ]] && ! command -v nvidia-smi >/dev/null; then
+if [[ -z "${JOBS:-}${GPUS:-}${ENGINE:-}" ]] && ! command -v nvidia-smi >/dev/null; then
     JOBS="$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)"
     export JOBS="$((JOBS > 4 ? 4 : JOBS))"
 fi

@@ -13,7 +13,7 @@
 #     MODEL.BACKBONE.NAME FILE     with other weights
 #
 # environment: TRAINERS  these rows alone ("LMPT CoOp")
-#              DATA, OUTPUT, TAG, JOBS, PYTHON, DRY_RUN as for compare.sh, which runs the rows:
+#              DATA, OUTPUT, TAG, JOBS, GPUS, ENGINE, PYTHON, DRY_RUN as for compare.sh:
 #              finished runs are kept, the same command goes on after an interruption
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -50,7 +50,7 @@ while read -r row; do
 done <<<"$listed"
 ((${#rows[@]} > 0)) || fail "TRAINERS names no row; rows are $(cut -d ' ' -f 1 <<<"$listed" | xargs)"
 
-# compare ROW [KEY VALUE ...]: the row's runs, by compare.sh.
+# compare ROW [KEY VALUE ...]: the row's runs, as compare.sh lists them.
 compare() {
     local trainer cfg keys
     read -r trainer cfg keys <<<"$1"
@@ -69,9 +69,13 @@ if [[ -n "${DRY_RUN:-}" ]]; then
 fi
 [[ -n "$complete" ]] || fail "not all that the runs need is there, see above"
 
-failed= results=()
+grep '^== ' <<<"$runs" || true # those that have finished
+# The runs of all rows are one list, so that none waits for another row.
+failed=0
+"$PYTHON" scripts/lib/run_all.py <<<"$runs" || failed=$?
+((failed != 2)) || exit 2 # nothing has run, and it was said why
+results=()
 for row in "${rows[@]}"; do
-    compare "$row" "$@" || failed=1
     read -r trainer cfg keys <<<"$row"
     # shellcheck disable=SC2086
     folder="$OUTPUT/$dataset/$trainer/$(variant "$cfg" $keys "$@")"
@@ -81,4 +85,4 @@ for row in "${rows[@]}"; do
 done
 echo
 ((${#results[@]} == 0)) || "$PYTHON" scripts/parse_results.py --published "${results[@]}"
-[[ -z "$failed" ]] || fail "not every run has finished, see above; the same command goes on"
+((failed == 0)) || fail "not every run has finished, see above; the same command goes on"

@@ -6,13 +6,13 @@ Settings come from configs/sweeps/<Trainer>.yaml; the first one is the recommend
 one by validation mAP is then trained and tested once per seed. Runs lie in
 output/sweeps/DATASET/BACKBONE/<Trainer>, all trials in trials.csv beside them. The same command
 goes on with an interrupted sweep; several processes and machines with the same output folder share
-one. docs/comparison.md has the protocol.
+one, and so do the machines of a Ray cluster with ENGINE=ray. docs/comparison.md has the protocol,
+docs/clusters.md has ENGINE and GPUS.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from common.user_errors import CommandParser, run_command
+from sweeping.engine import Engine
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run the sweep, print the table; returns the exit status."""
     args = _parser().parse_intermixed_args(argv)
-    if args.jobs > 1:  # before torch counts the cores
-        os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // args.jobs, 1)))
+    engine = Engine.from_environment(args.jobs)
     from evaluation.results.reports import load_results
     from evaluation.tables.result_tables import results_table, time_spent
     from sweeping.plan import Plan
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"mAP of {plan.score} scores on the validation images{held_out}."
     )
     try:
-        problems = sweep.run(args.jobs)
+        problems = sweep.run(engine)
     except KeyboardInterrupt:
         print(f"\nInterrupted. The same command goes on with the sweep in {plan.folder}.")
         return 130
@@ -112,10 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     flag(
         "--jobs",
-        type=_jobs,
-        default=os.environ.get("JOBS") or "1",
+        type=int,
         metavar="N",
-        help="runs at a time in this process; default: the variable JOBS, or 1",
+        help="runs at a time; default: the variable JOBS, or 1",
     )
     return parser
 
@@ -125,12 +124,6 @@ def _numbers(text: str) -> tuple[int, ...]:
     if not words or not all(word.isdecimal() for word in words):
         raise argparse.ArgumentTypeError(f'expected numbers such as "1 2 3", got {text!r}')
     return tuple(dict.fromkeys(map(int, words)))
-
-
-def _jobs(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected JOBS to be a number of 1 or more, got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -16,17 +16,18 @@ from tqdm import tqdm
 from evaluation.results.reports import load_results
 from sweeping.chosen import chosen_file, chosen_trial, refuse_late_trials, write_chosen
 from sweeping.claims import try_lock
+from sweeping.engine import AnyWorker, Engine
 from sweeping.plan import Method, Plan
 from sweeping.recipe_files import keep_text, recipe_text
 from sweeping.trial_table import write_trials
 from sweeping.trials import Claim, MethodTrials, open_storage, stored_outcomes
-from sweeping.workers import INTERRUPTED, STOPPED, Worker
+from sweeping.workers import INTERRUPTED, STOPPED
 
 _POLL = 1.0  # seconds between looks at what other processes run
 _RESULTS, _CONSOLE = "results.json", "console.txt"
 _LONGEST = 300  # characters of an error in the table
 
-Job = Callable[[Worker], None]
+Job = Callable[[AnyWorker], None]
 
 
 class Sweep:
@@ -58,29 +59,26 @@ class Sweep:
         """Of the trials of all methods that were swept so far."""
         return self.plan.folder / "trials.csv"
 
-    def run(self, jobs: int = 1) -> list[str]:
+    def run(self, engine: Engine | None = None) -> list[str]:
         """Run it to its end.
 
         Args:
-            jobs: runs at a time.
+            engine: what carries out the runs; None: one at a time, on this machine.
 
         Returns:
             What went wrong, beside trials that failed.
 
         Raises:
             KeyboardInterrupt: what has ended is kept; the same sweep goes on from there.
+            ValueError, OSError, ImportError: as `Engine.workers`.
         """
-        workers = [Worker(self._interrupted) for _ in range(jobs)]
-        try:
+        with (engine or Engine()).workers(self._interrupted) as workers:
             total = self.plan.trials * len(self.trials)
             self._work(workers, "Trials", total, self._ended, self._take_trial)
             # Of all methods, before the first look at the test images.
             problems = [text for trials in self.trials if (text := self._choose(trials))]
             self._write_table()
             self._work(workers, "Test", len(self._finals()), self._tested, self._take_final)
-        finally:
-            for worker in workers:
-                worker.stop()
         return [*problems, *(f"{folder}: {text}" for folder, text in self._failed.items())]
 
     def results(self) -> list[Path]:
@@ -90,7 +88,7 @@ class Sweep:
 
     def _work(
         self,
-        workers: list[Worker],
+        workers: list[AnyWorker],
         title: str,
         total: int,
         ended: Callable[[], int],
@@ -99,7 +97,7 @@ class Sweep:
         """Let workers take jobs until all have ended, by whomever they are run."""
         bar = tqdm(total=total, initial=ended(), desc=title, unit="run")
 
-        def loop(worker: Worker) -> None:
+        def loop(worker: AnyWorker) -> None:
             while not self._interrupted.is_set() and ended() < total:
                 if job := take():
                     job(worker)
@@ -130,22 +128,24 @@ class Sweep:
                 return partial(self._run_trial, trials, claim)
         return None
 
-    def _run_trial(self, trials: MethodTrials, claim: Claim, worker: Worker) -> None:
+    def _run_trial(self, trials: MethodTrials, claim: Claim, worker: AnyWorker) -> None:
         try:
             self._run_claimed(trials, claim, worker)
         finally:  # an error, too, leaves the trial to others
             claim.lock.release()
 
-    def _run_claimed(self, trials: MethodTrials, claim: Claim, worker: Worker) -> None:
+    def _run_claimed(self, trials: MethodTrials, claim: Claim, worker: AnyWorker) -> None:
         plan, method, folder = self.plan, trials.method, claim.folder
         epochs = int(claim.setting.get("OPTIM.MAX_EPOCH", method.epochs))
         recipe = folder / "recipe.yaml"
         about = f"{method.trainer}: trial {claim.number} of a sweep."
         keep_text(recipe, recipe_text(method.recipe, claim.setting, about))
 
+        trial = claim.trial  # alone, for `watch` may be pickled: the claim holds a lock
+
         def watch(done: int, split: str, metric: float) -> bool:
-            claim.trial.report(metric, step=round(100 * done / epochs))
-            return not claim.trial.should_prune()
+            trial.report(metric, step=round(100 * done / epochs))
+            return not trial.should_prune()
 
         words = plan.trial_words(method.trainer, folder, recipe, epochs)
         watched = watch if plan.pruner != "none" else None
@@ -162,7 +162,7 @@ class Sweep:
         self._write_table()
 
     def _run(
-        self, worker: Worker, folder: Path, words: list[str], watch: Callable | None = None
+        self, worker: AnyWorker, folder: Path, words: list[str], watch: Callable | None = None
     ) -> tuple[int, str]:
         """Status of a run, and the reason if it failed; one that has finished is not run again."""
         if (folder / _RESULTS).is_file():
@@ -215,7 +215,7 @@ class Sweep:
         return None
 
     def _run_final(
-        self, method: Method, folder: Path, seed: int, lock: FileLock, worker: Worker
+        self, method: Method, folder: Path, seed: int, lock: FileLock, worker: AnyWorker
     ) -> None:
         words = self.plan.final_words(method.trainer, folder, chosen_file(method.folder), seed)
         try:

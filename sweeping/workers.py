@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -33,11 +33,15 @@ class Worker:
 
     Args:
         interrupted: set when nothing more is to be run.
+        variables: of the process's environment, beside ours; set before torch looks for GPUs.
     """
 
-    def __init__(self, interrupted: threading.Event) -> None:
+    def __init__(
+        self, interrupted: threading.Event, variables: Mapping[str, str] | None = None
+    ) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._interrupted = interrupted
+        self._variables = dict(variables or {})
         self._process: multiprocessing.process.BaseProcess | None = None
         atexit.register(self.stop)  # or the interpreter would wait for a worker that nobody stopped
 
@@ -58,7 +62,9 @@ class Worker:
         if self._process is None or not self._process.is_alive():
             self._connection, other = self._context.Pipe()
             # No daemon, which could have no processes of its own that decode pictures for it.
-            process = self._context.Process(target=_serve, args=(other,), daemon=False)
+            process = self._context.Process(
+                target=_serve, args=(other, self._variables), daemon=False
+            )
             process.start()
             other.close()
             self._process = process
@@ -84,15 +90,35 @@ class Worker:
         self._process.join()
 
 
-def _serve(connection: Connection) -> None:
-    """Run command lines as they come, each as `python train.py` would, until there are no more."""
+def run_here(words: Words, console: str = "", watch: Watch | None = None) -> int:
+    """Run a command line in this process, as `python train.py` would.
+
+    Args:
+        words: those after `train.py`.
+        console: file for its output; empty: where ours goes.
+        watch: see `Worker.run`.
+
+    Returns:
+        The exit status.
+    """
+    with _output_to(console):
+        return _run(words, watch)
+
+
+def _serve(connection: Connection, variables: Mapping[str, str]) -> None:
+    """Run command lines as they come, until there are no more."""
+    os.environ.update(variables)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def watch(*look: object) -> bool:
+        connection.send(look)
+        return connection.recv()
+
     status = 0
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         while status != INTERRUPTED:
             words, console, watched = connection.recv()
-            with _output_to(console):
-                status = _run(words, connection if watched else None)
+            status = run_here(words, console, watch if watched else None)
             connection.send(status)
 
 
@@ -102,20 +128,18 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _run(words: Words, connection: Connection | None) -> int:
-    """Exit status of a command line of train.py."""
+def _run(words: Words, watch: Watch | None) -> int:
     import train  # slow, and once for all runs
     from common.shared import begin_shared_run
     from common.user_errors import run_command
 
-    def watch(epochs: int, split: str, metric: float) -> None:
-        connection.send((epochs, split, metric))
-        if not connection.recv():
+    def look(epochs: int, split: str, metric: float) -> None:
+        if not watch(epochs, split, metric):
             sys.exit(STOPPED)
 
     begin_shared_run()
     sys.argv = ["train.py", *words]
-    watched = {"watch": watch} if connection else {}
+    watched = {"watch": look} if watch else {}
     try:
         run_command(lambda: train.main(words, **watched))
     except SystemExit as end:

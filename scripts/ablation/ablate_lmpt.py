@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-import torch
-from tqdm import tqdm
-
-import train
 from common.files import write_text
+from common.user_errors import CommandParser, run_command
 from evaluation.results.reports import load_results
 from evaluation.tables.result_tables import METRICS, summarise
+from scripts.lib.run_all import carry_out
+from sweeping.engine import Engine
 
 _L, _C = "TRAINER.LMPT.", "TRAINER.COOP."
 # Parts of the embedding loss: without the class-aware margin every class has the same, with gamma 0
@@ -124,19 +121,15 @@ def run_folder(output: Path, section: str, title: str, seed: int) -> Path:
     return output / plain / f"seed{seed}"
 
 
-def run(job: tuple[Row, int, Path, Path, int]) -> None:
-    """One run in this process."""
-    (trainer, recipe, words), seed, root, output, threads = job
-    torch.set_num_threads(threads)
-    command = ["--root", root, "--trainer", trainer, "--seed", seed, "--output-dir", output]
-    command += ["--dataset-config-file", ROOT / "configs/datasets/shapes_lt.yaml"]
-    command += ["--backbone", "tiny"]
+def words_of(row: Row, seed: int, root: Path, output: Path) -> list[str]:
+    """The run of a row and a seed as words of train.py."""
+    trainer, recipe, changes = row
+    words = ["--output-dir", output, "--trainer", trainer, "--seed", seed, "--root", root]
+    words += ["--dataset-config-file", ROOT / "configs/datasets/shapes_lt.yaml"]
+    words += ["--backbone", "tiny"]
     if recipe:
-        command += ["--config-file", ROOT / f"configs/trainers/{trainer}/{recipe}.yaml"]
-    command += words
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        cfg = train.build_cfg(train.build_parser().parse_intermixed_args(list(map(str, command))))
-        train.build_trainer(cfg).train()
+        words += ["--config-file", ROOT / f"configs/trainers/{trainer}/{recipe}.yaml"]
+    return [*map(str, words), *changes]
 
 
 def table(output: Path, seeds: list[int], minutes: float) -> str:
@@ -178,39 +171,47 @@ def spent_before(log: Path) -> float:
     return float(log.read_text()) if log.is_file() else 0.0
 
 
-def jobs(args: argparse.Namespace) -> Iterator[tuple]:
-    """Runs without a results.json."""
+def runs(args: argparse.Namespace) -> Iterator[list[str]]:
+    """All runs of the table, as words of train.py."""
+    root, output = args.root.absolute(), args.output.absolute()
     for section, rows in variants().items():
         for title, row in rows.items():
             for seed in args.seeds:
-                output = run_folder(args.output, section, title, seed)
-                if not (output / "results.json").is_file():
-                    yield row, seed, args.root, output, args.threads
+                yield words_of(row, seed, root, run_folder(output, section, title, seed))
 
 
-def main() -> None:
-    """Run what is missing, then write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main() -> int:
+    """Run what is missing, then write the table; returns the exit status."""
+    parser = CommandParser(description=__doc__)
     flag = parser.add_argument
     flag("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     flag("--root", type=Path, default=ROOT / "data", help="folder of the data sets")
     flag("--output", type=Path, default=ROOT / "output" / "ablation", help="folder of the runs")
     flag("--table", type=Path, default=ROOT / "docs" / "ablation.md", help="page to write into")
-    flag("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    flag("--jobs", type=int, help="runs at a time; default: the variable JOBS, or one a core")
     flag("--threads", type=int, default=1, help="threads a run")
     args = parser.parse_args()
-    started, waiting = time.time(), list(jobs(args))
-    # Fresh processes: a forked one would inherit PyTorch's thread pools in an unusable state.
-    with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
-        for _ in tqdm(pool.imap_unordered(run, waiting), total=len(waiting), unit="run"):
-            pass
+    os.environ["OMP_NUM_THREADS"] = str(args.threads)
+    started, complete = time.time(), carry_out(list(runs(args)), _engine(args.jobs))
+    if os.environ.get("DRY_RUN"):
+        return 0
+    if not complete:
+        raise ValueError("Not every run has finished, see above; the same command goes on.")
     log = args.output / "minutes"
     minutes = spent_before(log) + (time.time() - started) / 60
     log.write_text(f"{minutes}")
     text = table(args.output, args.seeds, minutes)
     put_between_marks(text, args.table)
     print(f"{text}\nWritten to {args.table}")
+    return 0
+
+
+def _engine(jobs: int | None) -> Engine:
+    engine = Engine.from_environment(jobs)
+    if engine.name == "local" and engine.jobs is None:
+        return replace(engine, jobs=os.cpu_count())
+    return engine
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -1,9 +1,25 @@
 # shellcheck shell=bash
-# Sourced by the scripts that run train.py many times: how they fail, and how they name folders.
+# Sourced by the scripts that run train.py many times: how they fail, which words they know, and how
+# they name folders.
 
 fail() {
     echo "error: $*" >&2
     exit 2
+}
+
+# choice WHAT VALUE CHOICES...: fail, with the nearest choice, unless VALUE is one of them.
+choice() {
+    local what="$1" value="$2" known near
+    shift 2
+    for known in "$@"; do [[ "$known" == "$value" ]] && return; done
+    near="$(python3 - "$value" "$@" 2>/dev/null <<'PY'
+import difflib, sys
+known = {name.lower(): name for name in sys.argv[2:]}
+print(*(known[name] for name in difflib.get_close_matches(sys.argv[1].lower(), known, 1)))
+PY
+    )" || true
+    [[ -z "$near" ]] || near=" Did you mean $near?"
+    fail "$what must be one of $*, got $value.$near"
 }
 
 # from_here PATH DEFAULT: PATH as the caller means it; the default lies in the project.

@@ -92,6 +92,34 @@ def test_owners_on_other_machines_are_taken_to_be_alive(holder, tmp_path):
         pass
 
 
+def test_a_run_that_is_started_again_waits_for_the_one_before(holder, tmp_path, monkeypatch):
+    monkeypatch.setenv("LMPT_LOCK_PATIENCE", "30")
+    owner(tmp_path / "out", host="elsewhere")
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        if len(waits) == 3:
+            holder.communicate()  # it ends
+
+    monkeypatch.setattr(module.time, "sleep", sleep)
+    with run_lock(tmp_path / "out"):
+        assert len(waits) == 3
+
+
+def test_it_does_not_wait_for_ever(holder, tmp_path, monkeypatch):
+    monkeypatch.setenv("LMPT_LOCK_PATIENCE", "30")
+    waits = []
+    monkeypatch.setattr(module.time, "sleep", waits.append)
+    monkeypatch.setattr(module.time, "monotonic", lambda: 10.0 * len(waits))
+    with pytest.raises(FolderInUseError, match="in use by process"), run_lock(tmp_path / "out"):
+        pass
+    assert len(waits) == 3
+    monkeypatch.setenv("LMPT_LOCK_PATIENCE", "long")
+    with pytest.raises(ValueError, match="number of seconds such as 120, got 'long'"):
+        run_lock(tmp_path).__enter__()
+
+
 def test_temporary_files_of_killed_runs_are_removed(tmp_path):
     (tmp_path / "prompt_learner").mkdir()
     left = [tmp_path / ".config.yaml.4711.tmp", tmp_path / "prompt_learner/.model.4711.tmp"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from subprocess import CompletedProcess
 
-# Stands for train.py: "trains" in no time, fails for seed 2, sleeps for seed 9, and takes its
-# process with it for seed 7.
+# Stands for train.py: "trains" in no time, fails for seed 2, sleeps for seed 9, takes its process
+# with it for seed 7, and for seed 8 holds its folder until there is a file "go" beside the calls.
 FAKE_TRAINING = """
 import json, os, pathlib, signal, sys, time
 
@@ -21,6 +22,11 @@ def main(words):
         os.kill(os.getpid(), signal.SIGKILL)
     if seed == 9:
         time.sleep(30)
+    if seed == 8:
+        from common.run_lock import run_lock
+        with run_lock(folder):
+            while not pathlib.Path(os.environ["CALLS"]).with_name("go").exists():
+                time.sleep(0.05)
     print("threads:", os.environ.get("OMP_NUM_THREADS", ""))
     folder.mkdir(parents=True, exist_ok=True)
     metrics = {"mAP": 50 + seed, "mAP_head": 1, "mAP_medium": 2, "mAP_tail": 3}
@@ -28,7 +34,19 @@ def main(words):
     (folder / "results.json").write_text(json.dumps(dict(
         dataset="VOCLT", backbone="RN50", trainer=trainer, split="test", score="logit",
         selection="last_step", seed=seed, seconds=90, per_class=[], metrics=metrics)))
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
 """
+
+
+def idle_project(folder: Path, root: Path) -> Path:
+    """The project at `root` with that train.py in it, in an empty folder."""
+    for path in root.iterdir():
+        if path.name != "train.py" and not path.name.startswith("."):
+            (folder / path.name).symlink_to(path)
+    (folder / "train.py").write_text(FAKE_TRAINING)
+    return folder
 
 
 def commands(done: CompletedProcess[str]) -> list[list[str]]:

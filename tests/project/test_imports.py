@@ -37,7 +37,7 @@ MAY_IMPORT = {  # beside the standard library and packages that are not listed a
 }
 HEAVY = {
     *("gradio", "matplotlib", "nltk", "onnx", "onnxruntime", "optuna", "pandas", "sklearn"),
-    *("open_clip", "tokenizers", "transformers"),
+    *("open_clip", "ray", "tokenizers", "transformers"),
 }
 
 

@@ -12,7 +12,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
-FLOORS = ("requirements.txt", "requirements-dev.txt", "requirements-optional.txt")
+FLOORS = (
+    *("requirements.txt", "requirements-dev.txt"),
+    *("requirements-optional.txt", "requirements-cluster.txt"),
+)
 
 
 def listed(name):

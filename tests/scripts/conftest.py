@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.idle_training import FAKE_TRAINING
+from tests.helpers.idle_training import idle_project
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,24 +18,19 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project with another train.py in it."""
-    folder = tmp_path_factory.mktemp("project")
-    for path in ROOT.iterdir():
-        if path.name != "train.py" and not path.name.startswith("."):
-            (folder / path.name).symlink_to(path)
-    (folder / "train.py").write_text(FAKE_TRAINING)
-    return folder
+    return idle_project(tmp_path_factory.mktemp("project"), ROOT)
 
 
 @pytest.fixture
 def script(project: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a script from an empty folder with its output there; returns the finished process."""
 
-    def run(name, *words, project=project, **environment):
+    def run(name, *words, project=project, shell="bash", **environment):
         python, calls = sys.executable, tmp_path / "calls"
         given = {"OUTPUT": "out", "DATA": "data", "PYTHON": python, "CALLS": calls}
         own = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
         variables = {k: str(v) for k, v in (own | given | environment).items()}
-        command = ["bash", str(project / "scripts" / name), *map(str, words)]
+        command = [shell, str(project / "scripts" / name), *map(str, words)]
         return subprocess.run(
             command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
         )

@@ -1,24 +1,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 import train
-from scripts.ablation.ablate_lmpt import ROOT, put_between_marks, run_folder, table, variants
+from scripts.ablation.ablate_lmpt import put_between_marks, run_folder, table, variants, words_of
+from tests.helpers.idle_training import commands
 
 
 def test_every_row_is_a_run_of_its_own_that_the_config_accepts():
     seen = set()
     for section, rows in variants().items():
-        for title, (trainer, recipe, words) in rows.items():
-            command = ["--trainer", trainer, *words]
-            if recipe:
-                command += [
-                    "--config-file",
-                    str(ROOT / f"configs/trainers/{trainer}/{recipe}.yaml"),
-                ]
+        for title, row in rows.items():
+            command = words_of(row, 1, Path("data"), Path("o"))
             cfg = train.build_cfg(train.build_parser().parse_intermixed_args(command))
             key = cfg.dump()
             assert key not in seen, f"{section}/{title} repeats another row"
@@ -57,3 +54,12 @@ def test_prose_around_the_table_stays(tmp_path):
     page.write_text("no marks")
     with pytest.raises(ValueError, match="table to stand between"):
         put_between_marks("third", page)
+
+
+def test_its_runs_are_a_list_that_others_can_carry_out(script, tmp_path):
+    words = ("--seeds", 3, "--output", "out", "--table", tmp_path / "page.md")
+    done = script("ablation/ablate_lmpt.py", *words, DRY_RUN=1, shell=sys.executable)
+    found = commands(done)
+    assert len(found) == sum(map(len, variants().values())) and not (tmp_path / "out").exists()
+    assert {words[5] for words in found} == {"3"}
+    assert found[0][1] == f"{tmp_path}/out/References_zero_shot_CLIP/seed3"

@@ -210,7 +210,7 @@ def test_a_methods_script_says_what_it_lacks(script):
 
 
 def test_help_is_the_heading_of_the_file(script):
-    for name in ("compare.sh", "lmpt/main.sh", "quickstart.sh", "reproduce.sh"):
+    for name in ("compare.sh", "lmpt/main.sh", "quickstart.sh", "reproduce.sh", "slurm_array.sh"):
         for flag in ("-h", "--help"):
             done = script(name, flag)
             assert done.returncode == 0 and "usage: bash scripts/" in done.stdout

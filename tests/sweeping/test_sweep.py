@@ -9,6 +9,7 @@ from evaluation.results.reports import load_results
 from evaluation.tables.result_tables import results_table
 from sweeping import sweep as sweep_module
 from sweeping.claims import try_lock
+from sweeping.engine import Engine
 from sweeping.sweep import Sweep
 from tests.helpers.runs.fake_training import SPACE, fake_training, small_plan
 
@@ -79,9 +80,9 @@ def test_interrupted_and_continued_it_is_the_same_sweep(jobs, calls, plan, tmp_p
         part, before = Sweep(plan(trials=4)), len(noted(calls))
         _interrupt(part, lambda calls=calls, most=before + after: len(noted(calls)) >= most)
         with pytest.raises(KeyboardInterrupt):
-            part.run(jobs)
+            part.run(Engine(jobs=jobs))
         assert not part.results()
-    assert Sweep(plan(trials=4)).run(jobs) == []
+    assert Sweep(plan(trials=4)).run(Engine(jobs=jobs)) == []
     assert part.table.read_text() == whole.table.read_text()
 
 
@@ -132,12 +133,12 @@ def test_what_stops_one_worker_stops_the_sweep(calls, plan):
     recipe.parent.mkdir()
     recipe.write_text("another")
     with pytest.raises(ValueError, match="trial1/recipe.yaml holds another recipe") as error:
-        sweep.run(jobs=2)
+        sweep.run(Engine(jobs=2))
     lock = try_lock(recipe.parent)
     assert lock and error  # which, as long as it lives, keeps the frames of the trial
     lock.release()
     recipe.unlink()
-    assert Sweep(plan()).run(jobs=2) == []
+    assert Sweep(plan()).run(Engine(jobs=2)) == []
 
 
 def test_two_processes_share_a_sweep(calls, plan):
