@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from dassl.data import DataManager
@@ -184,8 +185,9 @@ class TrainingData:
             _ = loader.cache
 
     def start_epoch(self, epoch: int) -> None:
-        """Let the sampler draw the order and the views of an epoch, from 0."""
+        """Let the sampler, and torch for dropout, draw what an epoch has of its own, from 0."""
         self.train_sampler.epoch = epoch
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
 
     def features(self, batch: dict[str, Any], grad: bool = False) -> Features:
         """Features of a batch's images, on the device: cached ones, or encoded now.
