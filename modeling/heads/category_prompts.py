@@ -87,7 +87,7 @@ class InteractionLayer(nn.Module):
         Returns:
             [B, C, W].
         """
-        images, count = len(regions), len(classes)
+        images, count = regions.shape[0], len(classes)
         own = self.norm(classes)[None]  # [1, C, W]
         tokens = torch.cat([self.norm(regions), own.expand(images, -1, -1)], dim=1)
         keys, values = map(self._split, self.keys_values(tokens).chunk(2, dim=-1))
