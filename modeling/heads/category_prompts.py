@@ -56,7 +56,8 @@ class CategoryPrompts(nn.Module):
 class InteractionLayer(nn.Module):
     """One transformer layer without residual connections: norm, attention, norm, feed-forward.
 
-    It is read at the classes' places alone, so that regions need no queries and no feed-forward.
+    It is read at the classes' places alone, so that regions need no queries and no feed-forward;
+    what classes bring to it is computed once for all images.
 
     Args:
         width: W of the tokens; the feed-forward layer has as many units.
@@ -70,8 +71,8 @@ class InteractionLayer(nn.Module):
         inner = heads * head_width
         self.heads = heads
         self.norm, self.second_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.queries = nn.Linear(width, inner)
-        self.keys_values = nn.Linear(width, 2 * inner)
+        self.queries, self.keys = nn.Linear(width, inner), nn.Linear(width, inner)
+        self.values = nn.Linear(width, inner)
         self.mix = nn.Linear(inner, width)
         self.widen, self.narrow = nn.Linear(width, width), nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
@@ -88,10 +89,12 @@ class InteractionLayer(nn.Module):
             [B, C, W].
         """
         images, count = regions.shape[0], len(classes)
-        own = self.norm(classes)[None]  # [1, C, W]
-        tokens = torch.cat([self.norm(regions), own.expand(images, -1, -1)], dim=1)
-        keys, values = map(self._split, self.keys_values(tokens).chunk(2, dim=-1))
+        own, seen = self.norm(classes)[None], self.norm(regions)  # [1, C, W], [B, R, W]
         queries = self._split(self.queries(own)).expand(images, -1, -1, -1)  # [B, heads, C, d]
+        keys, values = (
+            torch.cat([self._split(of(seen)), self._split(of(own)).expand_as(queries)], dim=2)
+            for of in (self.keys, self.values)
+        )  # [B, heads, R + C, d]
         visible = None
         if mask is not None:
             visible = F.pad(mask, (0, count), value=True)[:, None, None]  # [B, 1, 1, R + C]

@@ -55,7 +55,8 @@ def test_all_of_it_learns_and_nothing_of_clip(build):
     frozen = {n: p.clone() for n, p in trainer.clip.clip_model.state_dict().items()}
     trainer.train()
     learner = trainer.model.learner
-    assert not [n for n, p in learner.named_parameters() if torch.equal(p, before[n])]
+    still = {n for n, p in learner.named_parameters() if torch.equal(p, before[n])}
+    assert still <= {"layer.keys.bias"}  # behind a softmax over keys; weight decay may move it
     assert not hasattr(learner.affine, "log_gain")
     for name, value in trainer.clip.clip_model.state_dict().items():
         assert torch.equal(value, frozen[name]), name

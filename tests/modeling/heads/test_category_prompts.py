@@ -42,12 +42,10 @@ def naive_scores(head, regions, mask):
             mixed = []
             for h in range(HEADS):
                 part = slice(h * HEAD_WIDTH, (h + 1) * HEAD_WIDTH)
-                keys, values = zip(*(layer.keys_values(t).chunk(2) for t in tokens), strict=True)
-                fits = [query[part] @ key[part] / math.sqrt(HEAD_WIDTH) for key in keys]
+                fits = [query[part] @ layer.keys(t)[part] / math.sqrt(HEAD_WIDTH) for t in tokens]
                 total = sum(fit.exp() for fit in fits)
-                mixed.append(
-                    sum(f.exp() / total * v[part] for f, v in zip(fits, values, strict=True))
-                )
+                values = [layer.values(t)[part] for t in tokens]
+                mixed.append(sum(f.exp() / total * v for f, v in zip(fits, values, strict=True)))
             x = layer_norm(layer.mix(torch.cat(mixed)), layer.second_norm)
             rows.append(layer.narrow(F.gelu(layer.widen(x))) @ prompt)
     return torch.stack(rows).view(len(regions), -1)
@@ -68,7 +66,7 @@ def test_scores_and_gradients_equal_naive_loops(masked):
     ]
     assert_as_exact(*found)
     for name, *values in zip(dict(head.named_parameters()), *gradients, strict=True):
-        if name != "layer.keys_values.bias":  # behind a softmax over keys half of it does nothing
+        if name != "layer.keys.bias":  # behind a softmax over keys it does nothing
             assert_as_exact(*values)
 
 
