@@ -39,7 +39,9 @@ class CPRFLModel(PromptModel):
         """All of it; the seed decides where it starts."""
         options = self.options
         sentences = class_sentences(self.classnames, options.TEMPLATE)
-        texts = ensemble_features(sentences, self.clip.text_encoder)
+        texts = ensemble_features(sentences, self.clip.text_encoder)  # [C, D]
+        # Entries of size 1, as layers start for: of unit length, biases would drown them out.
+        texts = texts * texts.shape[1] ** 0.5
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return CategoryPrompts(

@@ -38,7 +38,7 @@ def test_logits_and_loss_are_those_of_the_head_on_clips_regions_and_texts(tower,
     model, head = trainer.model.eval(), trainer.model.learner
     views, targets = trainer.parse_batch_train(next(iter(trainer.train_loader_x)))
     texts = trainer.clip.clip_model.encode_text(tokenize([f"a photo of a {n}." for n in NAMES]))
-    texts = texts / texts.norm(dim=-1, keepdim=True)
+    texts = 32**0.5 * texts / texts.norm(dim=-1, keepdim=True)
     prompts = head.prompt[2](F.gelu(head.prompt[0](texts)))
     seen = head.layer(prompts, head.region(views.local_features))
     expected = torch.einsum("bcw,cw->bc", seen, prompts)
