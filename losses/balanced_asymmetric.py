@@ -74,7 +74,9 @@ def balanced_asymmetric_loss(
     logits, present, known = prepare(logits, targets)
     counts = as_counts(class_counts, logits)
     weights = 1.0 + (counts.min() / counts) ** power  # [C]; N cancels
-    scaled = logits / logits.masked_fill(~known, -torch.inf).max().clamp(min=1.0)
+    # The 1 is the least divisor, and lets a batch be empty.
+    candidates = logits.masked_fill(~known, 1.0).flatten()
+    scaled = logits / torch.cat([candidates, logits.new_ones(1)]).max()
     p = torch.sigmoid(scaled)
     q = (torch.sigmoid(-scaled) + clip).clamp(max=1.0)
     spread = smoothing / logits.shape[1]
