@@ -17,13 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler, default_collate
 
-from common.choices import check_choice
 from loading.images import PictureError
 
-SAMPLERS = {
-    "random": "every image once, in random order",
-    "class_aware": "every class equally often",
-}
 PLAIN, FLIPPED = 0, 1  # the views of an image under a horizontal flip
 
 
@@ -83,79 +78,6 @@ class EpochBatchSampler(Sampler[list[Sample]]):
     def order(self, rng: np.random.Generator) -> np.ndarray:
         """Image indices of an epoch: each once, shuffled."""
         return rng.permutation(self.size)
-
-
-class ClassAwareBatchSampler(EpochBatchSampler):
-    """Visits the classes in turn and shows a few images of each, so that rare ones come as often.
-
-    The schedule of the distribution-balanced loss (Wu et al., ECCV 2020): three images a visit, and
-    an epoch of a quarter of (largest class count) * C images.
-
-    Args:
-        labels: N float vectors [C] with 1 where a class is present.
-        batch_size: images a batch.
-        seed: the run's seed.
-        flip: probability of the flipped view.
-        views: as in `EpochBatchSampler`.
-
-    Raises:
-        ValueError: no image has a class.
-    """
-
-    per_visit = 3
-    share = 0.25
-
-    def __init__(
-        self,
-        labels: Sequence[np.ndarray],
-        batch_size: int,
-        seed: int,
-        flip: float = 0.0,
-        views: int = 0,
-    ) -> None:
-        present = np.stack([np.asarray(label) for label in labels]) == 1  # [N, C]
-        self.members = [rows for column in present.T if len(rows := np.flatnonzero(column))]
-        if not self.members:
-            raise ValueError(
-                "TRAINER.SAMPLER class_aware shows the classes in turn, and no training image has "
-                "one. Check the training list, or set it to random."
-            )
-        largest = max(len(rows) for rows in self.members)
-        size = max(1, int(self.share * largest * len(self.members)))
-        super().__init__(size, batch_size, seed, flip, views)
-
-    def order(self, rng: np.random.Generator) -> np.ndarray:
-        """Image indices of an epoch: classes in turn, each class's images without repetition."""
-        queues = [self._endless(rows, rng) for rows in self.members]
-        indices: list[int] = []
-        while len(indices) < self.size:
-            for c in rng.permutation(len(queues)):
-                indices.extend(next(queues[c]) for _ in range(self.per_visit))
-        return np.array(indices[: self.size])
-
-    @staticmethod
-    def _endless(rows: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
-        while True:
-            yield from rng.permutation(rows)
-
-
-def make_sampler(
-    sampler: str,
-    labels: Sequence[np.ndarray],
-    batch_size: int,
-    seed: int,
-    flip: float,
-    views: int = 0,
-) -> EpochBatchSampler:
-    """Build the batch sampler that `TRAINER.SAMPLER` names: "random" or "class_aware".
-
-    Raises:
-        ValueError: another name.
-    """
-    check_choice("TRAINER.SAMPLER", sampler, SAMPLERS)
-    if sampler == "random":
-        return EpochBatchSampler(len(labels), batch_size, seed, flip, views)
-    return ClassAwareBatchSampler(labels, batch_size, seed, flip, views)
 
 
 class SequentialBatchSampler(Sampler[list[Sample]]):

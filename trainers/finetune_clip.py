@@ -14,18 +14,12 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from common.config.config_rules import Choice, Number, declare_rules
-from modeling.clip.precision import TRAINABLE
 from modeling.encoders.features import Features
 from modeling.heads.linear_head import STARTS, Classifier, LinearHead, start_weights
 from modeling.prompts.class_prompts import check_template, class_sentences, ensemble_features
 from modeling.prompts.prompt_model import PromptModel
 from trainers.base import PromptTrainer, method_node
-
-_TRAINABLE = Choice(
-    TRAINABLE,
-    why="Half-precision weights lose small steps and turn NaN under AdamW. amp is as fast and "
-    "keeps them in fp32.",
-)
+from trainers.base.options import TRAINABLE_PREC
 
 
 class LinearProbeModel(PromptModel):
@@ -74,7 +68,7 @@ class FinetuneModel(LinearProbeModel):
 declare_rules("TRAINER.LINEARPROBE", {"INIT": Choice(STARTS)})
 declare_rules(
     "TRAINER.FINETUNECLIP",
-    {"INIT": Choice(STARTS), "PREC": _TRAINABLE, "ENCODER_LR_MULT": Number(least=0)},
+    {"INIT": Choice(STARTS), "PREC": TRAINABLE_PREC, "ENCODER_LR_MULT": Number(least=0)},
 )
 
 

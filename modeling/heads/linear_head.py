@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from modeling.tuning.towers import IMAGE
+from modeling.tuning.whole_towers import WholeTowers
+
 STARTS = {
     "zeros": "every logit 0",
     "random": "as nn.Linear starts",
@@ -52,11 +55,8 @@ def start_weights(
     return start
 
 
-class Classifier(nn.Module):
+class Classifier(WholeTowers):
     """What is trained: the head, and the image tower where that is tuned too.
-
-    The statistics of batch normalisation stay those of CLIP in training: they come from far more
-    images than a long-tailed set has, and batches of it would shift them towards its head classes.
 
     Args:
         head: the classifier.
@@ -64,15 +64,5 @@ class Classifier(nn.Module):
     """
 
     def __init__(self, head: LinearHead, visual: nn.Module | None = None) -> None:
-        super().__init__()
+        super().__init__({} if visual is None else {IMAGE: visual})
         self.head = head
-        if visual is not None:
-            self.visual = visual.requires_grad_(True)
-
-    def train(self, mode: bool = True) -> Classifier:
-        """Switch the mode of everything but batch normalisation, which always evaluates."""
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
-        return self

@@ -12,7 +12,7 @@ import numpy as np
 from yacs.config import CfgNode
 
 from datasets.files.list_files import ListEntry
-from loading.samplers import make_sampler
+from loading.class_samplers import make_sampler
 from loading.transforms import COUNTABLE
 
 # Seconds of an LMPT step of 64 images with so many classes, and of encoding a view of 224 x 224

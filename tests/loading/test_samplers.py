@@ -10,12 +10,10 @@ from torchvision.transforms import Compose, RandomResizedCrop, ToTensor
 from loading.samplers import (
     FLIPPED,
     AllViewsSampler,
-    ClassAwareBatchSampler,
     EpochBatchSampler,
     ImageDataset,
     Sample,
     SequentialBatchSampler,
-    make_sampler,
 )
 from loading.transforms import fixed_transform
 from tests.helpers.sets.small_pictures import SIZE, Picture, read, write_pictures
@@ -51,45 +49,6 @@ class TestEpochPlan:
 
         assert abs(flipped(0.5) - 0.5) < 0.02
         assert flipped(0.0) == 0
-
-    @pytest.mark.parametrize("sampler", ["random", "class_aware"])
-    def test_draws_among_the_cached_views(self, sampler):
-        labels = [np.eye(2, dtype=np.float32)[i % 2] for i in range(4000)]
-        sampler = make_sampler(sampler, labels, 100, seed=1, flip=0.5, views=4)
-        seen = np.bincount([sample.view for batch in sampler for sample in batch], minlength=4)
-        assert len(seen) == 4 and (abs(seen / sampler.size - 0.25) < 0.05).all()
-
-
-class TestClassAwarePlan:
-    LABELS = [np.eye(3, dtype=np.float32)[0]] * 80 + [np.array([1, 1, 0], np.float32)] * 8
-    LABELS += [np.array([0, 0, 1], np.float32)] * 2
-
-    def shown(self, epoch=0):
-        sampler = make_sampler("class_aware", self.LABELS, 10, seed=1, flip=0.5)
-        sampler.epoch = epoch
-        return sampler, [sample.index for batch in sampler for sample in batch]
-
-    def test_length_and_balance_are_the_papers(self):
-        sampler, shown = self.shown()
-        assert len(shown) == sampler.size == 88 * 3 // 4 and len(sampler) == 7
-        visits = np.array([[(np.array(self.LABELS)[i] == 1) for i in shown]]).sum(axis=(0, 1))
-        assert abs(visits[2] - len(shown) / 3) <= 3  # two images carry a third of the epoch
-        assert len({i for i in shown if i < 80}) == sum(i < 80 for i in shown)  # none twice
-
-    def test_repeats_by_epoch_and_differs_between_them(self):
-        assert self.shown(2)[1] == self.shown(2)[1] != self.shown(3)[1]
-
-    def test_classes_without_images_are_passed_over(self):
-        sampler = ClassAwareBatchSampler([np.array([1, 0], np.float32)] * 8, 4, 0)
-        assert {sample.index for batch in sampler for sample in batch} <= set(range(8))
-
-    def test_images_without_any_class_are_refused(self):
-        with pytest.raises(ValueError, match="no training image has one.*set it to random"):
-            ClassAwareBatchSampler([np.zeros(2, np.float32)] * 8, 4, 0)
-
-    def test_unknown_samplers_are_refused(self):
-        with pytest.raises(ValueError, match="random, class_aware, got 'even'"):
-            make_sampler("even", self.LABELS, 4, 0, 0.0)
 
 
 class TestEveryView:

@@ -41,6 +41,10 @@ def cb(ntr=None):
 
 TWINS = {  # options, and the slow twin's entries of logits, targets and counts
     "asl": ({}, lambda z, y, n: naive.asymmetric(z, y, 4.0, 0.0, 0.05, True)),
+    "balanced_asl": (
+        {"power": 0.7},
+        lambda z, y, n: naive.balanced_asymmetric(z, y, n, 0.7, 0.1, 9.8, 0.0, 0.05),
+    ),
     "bce": ({}, lambda z, y, n: naive.bce(z, y)),
     "focal": ({}, lambda z, y, n: naive.focal(z, y)),
     "db": db(),

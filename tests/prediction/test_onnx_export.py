@@ -19,6 +19,8 @@ EXPORTED = {
     "DualCoOpPP": ("DualCoOpPP", "ViT"),
     "TaIDPT": ("TaIDPT", "ViT"),
     "PVLR": ("PVLR", "ViT"),
+    "CPRFL": ("CPRFL", "ViT", "TRAINER.CPRFL.WIDTH", "32"),
+    "LMCLIP": ("LMCLIP", "ViT"),
     "TARP": ("TARP", "ViT"),
     "TARP, regions of four views": ("TARP", "ViT", "INPUT.REGION_VIEWS", "flip 32 40"),
     "CoOp, mean of four views": ("CoOp", "ViT", "INPUT.TEST_VIEWS", "flip 32 40"),

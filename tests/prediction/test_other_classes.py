@@ -30,6 +30,7 @@ def test_shared_contexts_score_other_classes_as_a_run_read_for_them_does(roots, 
 def test_zero_shot_clip_and_unseen_classes_take_other_names(roots):
     for trainer, words in (
         ("ZeroshotCLIP", ()),
+        ("LMCLIP", ()),
         ("DualCoOp", ("TRAINER.DUALCOOP.CSC", "False", "TRAINER.DUALCOOP.UNSEEN", "['dog']")),
     ):
         run = untrained(roots["ViT"], trainer, *words)

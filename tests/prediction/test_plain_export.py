@@ -43,6 +43,7 @@ EXPORTED = {
     "LMPT, softmax": ("LMPT", "ViT", "TEST.SCORE", "softmax", "TEST.THRESHOLD", "0.3"),
     "LinearProbe": ("LinearProbe", "ViT"),
     "FinetuneCLIP": ("FinetuneCLIP", "ViT"),
+    "LMCLIP": ("LMCLIP", "ViT"),
     "CoOp and LoRA": ("CoOp", "ViT", "TRAINER.TUNE.NAME", "lora"),
     "CoOp and LoRA of both towers": (
         "CoOp",
@@ -62,6 +63,7 @@ REFUSED = {
     "DualCoOp": ("DualCoOp", "weighs the regions of an image.*--onnx"),
     "DualCoOpPP": ("DualCoOpPP", "weighs the regions of an image.*--onnx"),
     "TaIDPT": ("TaIDPT", "weighs the regions of an image.*--onnx"),
+    "CPRFL": ("CPRFL", "weighs the regions of an image.*--onnx"),
     "PVLR": ("PVLR", "weighs the regions of an image.*--onnx"),
     "TARP": ("TARP", "weighs the regions of an image.*--onnx"),
     "CoOp with regions": (

@@ -16,6 +16,8 @@ TRAINERS: dict[str, dict[str, str]] = {  # name to what it needs here
     "DualCoOp": {"TRAINER.DUALCOOP.N_CTX": "3"},
     "TaIDPT": {"TRAINER.TAIDPT.N_CTX": "3", "DATASET.TEXT_AS_IMAGE": "True"},
     "PVLR": {},
+    "CPRFL": {"TRAINER.CPRFL.WIDTH": "32", "TRAINER.CPRFL.HEAD_WIDTH": "8"},
+    "LMCLIP": {},
     "TARP": {},
     "ZeroshotCLIP": {},
     "LinearProbe": {},

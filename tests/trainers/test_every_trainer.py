@@ -18,11 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # What brings most of a method's state into its checkpoint; options beside those of the small set.
 OPTIONS = {
+    "CPRFL": ("OPTIM.NAME", "adamw", "TRAINER.CPRFL.WIDTH", "32", "TRAINER.CPRFL.DROPOUT", "0.5")
+    + ("TRAINER.CPRFL.HEAD_WIDTH", "8"),
     "CoCoOp": ("TRAINER.COCOOP.CHUNK", "3", "TRAINER.COCOOP.COSINE_OFFSET", "learnt"),
     "CoOp": ("TRAINER.COOP.COSINE_OFFSET", "learnt", "TRAINER.COOP.REGION_WEIGHT", "0.5"),
     "DualCoOp": ("TRAINER.DUALCOOP.REGION_SCALE_LEARNABLE", "True"),
     "DualCoOpPP": (),
     "FinetuneCLIP": ("OPTIM.NAME", "adamw", "OPTIM.LR", "1e-3"),
+    "LMCLIP": ("OPTIM.NAME", "adamw", "OPTIM.LR", "1e-3", "TRAINER.SAMPLER", "balanced"),
     "LMPT": ("TRAINER.LMPT.LOGIT_SCALE_LEARNABLE", "True"),
     "LinearProbe": ("OPTIM.NAME", "adamw"),
     "PVLR": ("OPTIM.NAME", "adamw", "OPTIM.LR", "1e-3", "TRAINER.PVLR.COSINE_OFFSET", "learnt")

@@ -11,7 +11,7 @@ from common.config.config_rules import Choice, Number, check_values, declare_rul
 from loading.transforms import check_transforms
 from modeling.clip.architecture import ACTIVATIONS
 from modeling.clip.clip_file import AUTO
-from modeling.clip.precision import PRECISIONS
+from modeling.clip.precision import PRECISIONS, TRAINABLE
 from modeling.encoders.dense_image_encoder import VIT_REGIONS
 from modeling.prompts.logit_scale import OFFSETS
 from modeling.prompts.prompt_learner import POSITIONS
@@ -19,6 +19,12 @@ from modeling.prompts.prompt_model import PromptModel
 from trainers.base.epoch_selection import FINAL_MODELS
 from trainers.base.plateau import PLATEAU
 from trainers.base.views import check_views
+
+TRAINABLE_PREC = Choice(  # of a method that trains whole towers
+    TRAINABLE,
+    why="Half-precision weights lose small steps and turn NaN under AdamW. amp is as fast and "
+    "keeps them in fp32.",
+)
 
 declare_rules("MODEL.BACKBONE", {"ACTIVATION": Choice((AUTO, *ACTIVATIONS))})
 declare_rules("MODEL.DENSE", {"VIT": Choice(VIT_REGIONS)})

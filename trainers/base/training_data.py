@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from dassl.data import DataManager
@@ -18,10 +19,10 @@ from common.config.config_rules import Choice, Number, declare_rules
 from common.ranks import first_before_others
 from loading.cache.feature_cache import CachedLoader
 from loading.cache.feature_store import FeatureStore, cache_folder
+from loading.class_samplers import SAMPLERS, make_sampler
 from loading.images import read_picture
 from loading.loaders import CACHES, LoaderFactory
 from loading.own_rows import OwnRowsLoader
-from loading.samplers import SAMPLERS, make_sampler
 from loading.text_loader import LabelledTexts, TextLoader
 from loading.transforms import (
     CLIP_MEAN,
@@ -54,7 +55,7 @@ declare_rules(
     },
 )
 declare_rules("DATALOADER", {"CACHE": Choice(CACHES), "CACHE_VIEWS": Number(least=0)})
-declare_rules("TRAINER", {"SAMPLER": Choice(SAMPLERS)})
+declare_rules("TRAINER", {"SAMPLER": Choice(SAMPLERS), "SAMPLER_POWER": Number(least=0)})
 
 
 def extend_cfg(cfg: CfgNode) -> None:
@@ -76,7 +77,8 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.INPUT.CAPTION_PICK = "concat"  # concat | first | random (one in each epoch)
     cfg.INPUT.CAPTION_MISSING = "skip"  # skip | labels | error
 
-    cfg.TRAINER.SAMPLER = "random"  # random | class_aware (every class equally often)
+    cfg.TRAINER.SAMPLER = "random"  # random | class_aware (each class as often) | balanced
+    cfg.TRAINER.SAMPLER_POWER = 1.0  # of balanced: by how much images of rare classes are preferred
 
 
 class TrainingData:
@@ -157,6 +159,7 @@ class TrainingData:
             self.seed,
             _FLIP if flips else 0.0,
             cfg.DATALOADER.CACHE_VIEWS,
+            cfg.TRAINER.SAMPLER_POWER,
         )
         loaders = self._loaders = self._image_loaders(clip, tunes_image_encoder)
         if self.texts is not None:
@@ -182,8 +185,9 @@ class TrainingData:
             _ = loader.cache
 
     def start_epoch(self, epoch: int) -> None:
-        """Let the sampler draw the order and the views of an epoch, from 0."""
+        """Let the sampler, and torch for dropout, draw what an epoch has of its own, from 0."""
         self.train_sampler.epoch = epoch
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
 
     def features(self, batch: dict[str, Any], grad: bool = False) -> Features:
         """Features of a batch's images, on the device: cached ones, or encoded now.

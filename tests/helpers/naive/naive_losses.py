@@ -90,6 +90,36 @@ def asymmetric(logits, targets, gamma_neg, gamma_pos, clip, detach):
     return entries
 
 
+def balanced_asymmetric(logits, targets, counts, power, smoothing, gamma_neg, gamma_pos, clip):
+    """Return the entries; the largest logit of the batch, if above 1, is taken out of all."""
+    largest = logits.new_ones(())
+    for _, _, z, _ in known_entries(logits, targets):
+        largest = z if z > largest else largest
+    frequency = [sum(counts) / count for count in counts]
+    entries = []
+    for _, c, z, y in known_entries(logits, targets):
+        p = sigmoid(z / largest)
+        q = torch.clamp(1 - p + clip, max=1)
+        smooth = (1 - smoothing) * y + smoothing / len(counts)
+        weight = (frequency[c] / max(frequency)) ** power
+        likelihood = smooth * (1 + weight) * torch.log(p) + (1 - y) * torch.log(q)
+        mistake = torch.clamp(1 - p * smooth - q * (1 - y), min=1e-8)
+        entries.append(-(mistake ** (gamma_pos * smooth + gamma_neg * (1 - y))) * likelihood)
+    return entries
+
+
+def contrastive(similarities, paired):
+    """Return one value for each image with a caption: both directions, pair by pair."""
+    there = [b for b in range(len(similarities)) if paired[b]]
+    values = []
+    for b in there:
+        captions = sum(torch.exp(similarities[b, j]) for j in there)
+        images = sum(torch.exp(similarities[j, b]) for j in there)
+        match = torch.exp(similarities[b, b])
+        values.append(-(torch.log(match / captions) + torch.log(match / images)) / 2)
+    return values
+
+
 def ranking(logits, targets, margin=1.0):
     """Return one value per image."""
     values = []

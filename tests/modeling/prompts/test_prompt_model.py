@@ -10,8 +10,10 @@ from modeling.prompts.prompt_model import Batch, PromptModel
 from tests.helpers.models.small_clip import RESOLUTION, random_clip
 from trainers.cocoop import CoCoOpModel
 from trainers.coop import CoOpModel
+from trainers.cprfl import CPRFLModel
 from trainers.dualcoop import DualCoOpModel, DualCoOpPPModel
 from trainers.finetune_clip import FinetuneModel, LinearProbeModel
+from trainers.lm_clip import LMCLIPModel
 from trainers.lmpt import LMPTModel
 from trainers.pvlr import PVLRModel
 from trainers.tai_dpt import TaIDPTModel
@@ -21,6 +23,7 @@ from trainers.zeroshot_clip import ZeroshotModel
 NAMES = ["cat", "dog", "traffic light"]
 MODELS = [
     *(CoOpModel, CoCoOpModel, LMPTModel, DualCoOpModel, DualCoOpPPModel, TaIDPTModel),
+    *(LMCLIPModel, CPRFLModel),
     *(PVLRModel, TARPModel, LinearProbeModel, FinetuneModel, ZeroshotModel),
 ]
 
@@ -42,7 +45,8 @@ def test_every_method_scores_and_trains_by_hand(model_class):
     if model.learner is None:
         return
     targets = torch.eye(4)[:, :3]
-    optimiser = torch.optim.SGD([p for p in model.learner.parameters() if p.requires_grad], 1e-3)
+    rate = 1e-5 if model_class is LMCLIPModel else 1e-3  # under a logit scale of 100 towers leap
+    optimiser = torch.optim.SGD([p for p in model.learner.parameters() if p.requires_grad], rate)
     losses = []
     for _ in range(3):
         loss = model.criterion(model(images()), targets)
@@ -68,6 +72,7 @@ def test_an_unknown_option_names_the_nearest():
     [
         (DualCoOpModel, {}),
         (PVLRModel, {}),
+        (CPRFLModel, {}),
         (TARPModel, {}),
         (TaIDPTModel, {}),
         (CoOpModel, {"REGION_WEIGHT": 0.5}),

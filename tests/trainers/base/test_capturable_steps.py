@@ -121,6 +121,8 @@ METHODS = {
     "DualCoOpPP": ("DualCoOpPP", {"N_CTX": 4}),
     "TaIDPT": ("TaIDPT", {"DATASET.TEXT_AS_IMAGE": True, "TRAINER.LOSS.NAME": "ranking"}),
     "TaIDPT, bf16": ("TaIDPT", {"DATASET.TEXT_AS_IMAGE": True, "PREC": "bf16"}),
+    "CPRFL": ("CPRFL", {"WIDTH": 16, "HEADS": 2, "HEAD_WIDTH": 8}),
+    "CPRFL, bf16": ("CPRFL", {"WIDTH": 16, "HEADS": 2, "HEAD_WIDTH": 8, "PREC": "bf16"}),
     "PVLR": ("PVLR", {"AGREEMENT": 0.1, "N_CTX": 2}),
     "PVLR, pre": ("PVLR", {"CONTEXT_SIDE": "pre", "N_CTX": 2, "PREC": "bf16"}),
     "TARP": ("TARP", {"DATASET.TEXT_TEMPLATES": 1}),
