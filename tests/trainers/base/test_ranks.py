@@ -30,6 +30,8 @@ _BY_FOUR: dict[str, tuple[str, ...]] = {
 _RUNS = {
     **_BY_FOUR,
     "CoCoOp": ("CoCoOp", "TRAINER.COCOOP.N_CTX", "2", "TRAINER.COCOOP.CTX_INIT", ""),
+    "LMCLIP": ("LMCLIP", "OPTIM.LR", "0.0001"),
+    "CPRFL": ("CPRFL", "OPTIM.LR", "0.001"),
     "augmented": ("CoOp", *_AUGMENTED),
     "both towers": ("CoOp", "TRAINER.TUNE.NAME", "lora", "TRAINER.TUNE.TOWER", "both"),
     "one factor a batch": ("CoOp", "TRAINER.LOSS.DB.VARIANT", "lmpt"),
