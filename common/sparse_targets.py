@@ -39,6 +39,10 @@ class ClassLists(NamedTuple):
         """Classes of each image, int64 [N]."""
         return np.diff(self.starts)
 
+    def classes(self, image: int) -> np.ndarray:
+        """The classes of one image."""
+        return self.ids[self.starts[image] : self.starts[image + 1]]
+
     def entries(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Images by their places [B]: of each entry the row, 0 to B - 1, and the class."""
         sizes = self.starts[index + 1] - self.starts[index]
@@ -90,6 +94,12 @@ class SparseTargets:
     def __len__(self) -> int:
         return len(self.present.starts) - 1
 
+    @classmethod
+    def from_matrix(cls, targets: np.ndarray) -> SparseTargets:
+        """The targets of a matrix [N, C] in which 1 is present and all else is absent."""
+        lists = ClassLists.of([np.flatnonzero(row == 1) for row in np.asarray(targets)])
+        return cls(lists, np.shape(targets)[1])
+
     @property
     def shape(self) -> torch.Size:
         """[N, C], as of a tensor."""
@@ -125,6 +135,14 @@ class SparseTargets:
         unknown = None if self.unknown is None else self.unknown.take(index)
         present = self.present.take(index)
         return SparseTargets(present, self.num_classes, unknown, self.hidden, self.device)
+
+    def with_unknown(self, unknown: np.ndarray) -> SparseTargets:
+        """The same targets where truth values [N, C] do not say that they are unknown."""
+        found = unknown.copy()
+        if self.unknown is not None:
+            found[self.unknown.entries(np.arange(len(self)))] = True
+        lists = ClassLists.of([np.flatnonzero(row) for row in found])
+        return SparseTargets(self.present, self.num_classes, lists, self.hidden, self.device)
 
     def known_entries(self) -> tuple[np.ndarray, np.ndarray]:
         """Image and class of each label that is present and not unknown."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from common.choices import check_choice
+from common.sparse_targets import SparseTargets
 from loading.samplers import EpochBatchSampler
 
 SAMPLERS = {
@@ -23,7 +24,7 @@ class ClassAwareBatchSampler(EpochBatchSampler):
     an epoch of a quarter of (largest class count) * C images.
 
     Args:
-        labels: N float vectors [C] with 1 where a class is present.
+        labels: N float vectors [C] with 1 where a class is present, or such targets [N, C].
         batch_size: images a batch.
         seed: the run's seed.
         flip: probability of the flipped view.
@@ -38,14 +39,13 @@ class ClassAwareBatchSampler(EpochBatchSampler):
 
     def __init__(
         self,
-        labels: Sequence[np.ndarray],
+        labels: Sequence[np.ndarray] | SparseTargets,
         batch_size: int,
         seed: int,
         flip: float = 0.0,
         views: int = 0,
     ) -> None:
-        present = np.stack([np.asarray(label) for label in labels]) == 1  # [N, C]
-        self.members = [rows for column in present.T if len(rows := np.flatnonzero(column))]
+        self.members = [rows for rows in _as_sparse(labels).members() if len(rows)]
         if not self.members:
             raise ValueError(
                 "TRAINER.SAMPLER class_aware shows the classes in turn, and no training image has "
@@ -77,7 +77,7 @@ class BalancedBatchSampler(EpochBatchSampler):
     class c: LM-CLIP's sampling. An image without a class has weight 0, or 1 where the power is 0.
 
     Args:
-        labels: N float vectors [C] with 1 where a class is present.
+        labels: N float vectors [C] with 1 where a class is present, or such targets [N, C].
         batch_size: images a batch.
         seed: the run's seed.
         flip: probability of the flipped view.
@@ -93,7 +93,7 @@ class BalancedBatchSampler(EpochBatchSampler):
 
     def __init__(
         self,
-        labels: Sequence[np.ndarray],
+        labels: Sequence[np.ndarray] | SparseTargets,
         batch_size: int,
         seed: int,
         flip: float = 0.0,
@@ -101,13 +101,13 @@ class BalancedBatchSampler(EpochBatchSampler):
         power: float = 1.0,
     ) -> None:
         super().__init__(len(labels), batch_size, seed, flip, views)
-        present = np.stack([np.asarray(label) for label in labels]) == 1  # [N, C]
-        if not present.any():
+        images, classes = _as_sparse(labels).known_entries()
+        if not len(images):
             raise ValueError(
                 "TRAINER.SAMPLER balanced draws images by their classes, and no training image has "
                 "one. Check the training list, or set it to random."
             )
-        rarity = present @ (self.size / present.sum(axis=0).clip(min=1))  # [N]
+        rarity = np.bincount(images, self.size / np.bincount(classes)[classes], self.size)  # [N]
         weights = (rarity / rarity.max()) ** power  # 1 at most: a large power overflows nothing
         self.shares = weights / weights.sum()
 
@@ -118,7 +118,7 @@ class BalancedBatchSampler(EpochBatchSampler):
 
 def make_sampler(
     sampler: str,
-    labels: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray] | SparseTargets,
     batch_size: int,
     seed: int,
     flip: float,
@@ -129,7 +129,7 @@ def make_sampler(
 
     Args:
         sampler: one of `SAMPLERS`.
-        labels: N float vectors [C] with 1 where a class is present.
+        labels: N float vectors [C] with 1 where a class is present, or such targets [N, C].
         batch_size: images a batch.
         seed: the run's seed.
         flip: probability of the flipped view.
@@ -145,3 +145,10 @@ def make_sampler(
     if sampler == "class_aware":
         return ClassAwareBatchSampler(labels, batch_size, seed, flip, views)
     return BalancedBatchSampler(labels, batch_size, seed, flip, views, power)
+
+
+def _as_sparse(labels: Sequence[np.ndarray] | SparseTargets) -> SparseTargets:
+    """Labels as ids, whatever they come as."""
+    if isinstance(labels, SparseTargets):
+        return labels
+    return SparseTargets.from_matrix(np.stack([np.asarray(label) for label in labels]))

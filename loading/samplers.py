@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler, default_collate
 
+from common.items import impaths_of, targets_of
+from common.sparse_targets import SparseTargets
 from loading.images import PictureError
 
 PLAIN, FLIPPED = 0, 1  # the views of an image under a horizontal flip
@@ -71,9 +73,11 @@ class EpochBatchSampler(Sampler[list[Sample]]):
         else:
             views = rng.random(self.size) < self.flip
         seeds = rng.integers(0, 2**31, self.size)
-        samples = [Sample(*map(int, row)) for row in zip(order, views, seeds, strict=True)]
         for start in range(0, self.size, self.batch_size):
-            yield samples[start : start + self.batch_size]
+            rows = (
+                column[start : start + self.batch_size].tolist() for column in (order, views, seeds)
+            )
+            yield [Sample(index, int(view), seed) for index, view, seed in zip(*rows, strict=True)]
 
     def order(self, rng: np.random.Generator) -> np.ndarray:
         """Image indices of an epoch: each once, shuffled."""
@@ -138,13 +142,14 @@ class ImageDataset(Dataset):
     def __len__(self) -> int:
         return len(self.items)
 
-    def paths(self) -> list[str]:
+    def paths(self) -> Sequence[str]:
         """The N pictures' files."""
-        return [item.impath for item in self.items]
+        return impaths_of(self.items)
 
-    def labels(self) -> Tensor:
+    def labels(self) -> Tensor | SparseTargets:
         """Targets [N, C], or class indices [N], as batches have them."""
-        return default_collate([item.label for item in self.items])
+        together = targets_of(self.items)
+        return default_collate([i.label for i in self.items]) if together is None else together
 
     def __getitem__(self, sample: Sample) -> dict[str, Any]:
         item = self.items[sample.index]

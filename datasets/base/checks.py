@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import combinations
 
+import numpy as np
 from yacs.config import CfgNode
 
-from datasets.files.list_files import ListEntry
+from datasets.files.image_list import ImageList
 
 
 def check_label_mask(settings: CfgNode) -> None:
@@ -39,14 +39,17 @@ def check_class_split(settings: CfgNode) -> None:
         )
 
 
-def overlaps(used: Mapping[str, Sequence[ListEntry]]) -> list[str]:
+def overlaps(used: Mapping[str, ImageList]) -> list[str]:
     """Return a warning for each two splits that have images in common.
 
     Args:
         used: images of each split.
     """
-    images = {split: {posixpath.normpath(e.path) for e in rows} for split, rows in used.items()}
-    shared = {pair: len(images[pair[0]] & images[pair[1]]) for pair in combinations(images, 2)}
+    images = {split: rows.paths.hashes() for split, rows in used.items()}  # none twice in a list
+    shared = {
+        pair: len(np.intersect1d(images[pair[0]], images[pair[1]], assume_unique=True))
+        for pair in combinations(images, 2)
+    }
     return [
         f"warning: {number} images are in both {' and '.join(pair)}"
         + (", which are the same images" if number == max(len(images[s]) for s in pair) else "")

@@ -7,6 +7,7 @@ label file rather than from the labels seen in training.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 from dassl.data.datasets import DatasetBase, Datum
@@ -17,17 +18,18 @@ from common.groups import GROUPS, group_of
 from datasets.base.checks import check_class_split, check_label_mask, overlaps
 from datasets.base.class_split import read_class_split
 from datasets.base.layout import Layout
-from datasets.base.listed_image import ListedImage
+from datasets.base.listed_image import listed_images
 from datasets.base.partial_labels import (
     HCP,
     hcp_known_labels,
     known_labels,
     shared_known_labels,
 )
-from datasets.base.splits import DIFFICULT_RULES, Splits, multi_hot
+from datasets.base.splits import DIFFICULT_RULES, Splits
 from datasets.files.captions import captions_of
 from datasets.files.class_freq import check_class_freq
-from datasets.files.list_files import ListEntry, read_labels
+from datasets.files.image_list import ImageList
+from datasets.files.list_files import read_labels
 from datasets.texts.text_corpus import TextCorpus, build_corpus
 
 
@@ -119,22 +121,22 @@ class LongTailDataset(DatasetBase):
 
         self._names = [self._name(raw_names[i], settings.CLASSNAMES) for i in self._kept]
         targets = splits.targets()
-        targets["train"][~self._known_labels(cfg, listed, used["train"])] = -1.0
-        self.class_counts = (targets["train"] > 0).sum(axis=0, dtype=np.int64)  # [C]
+        if settings.LABEL_PROPORTION < 1:
+            known = self._known_labels(cfg, listed.paths, used["train"].paths)  # [N, C]
+            targets["train"] = targets["train"].with_unknown(~known)
+        self.class_counts = targets["train"].counts()  # [C]
         self.groups = [group_of(count) for count in self.class_counts]
         self.captions = None
         if settings.TRAIN_PICTURES or settings.TEXT_AS_IMAGE:
             self.captions = self._join_captions(
-                settings.CAPTIONS, settings.CAPTIONS_PREFIX, listed, used["train"]
+                settings.CAPTIONS, settings.CAPTIONS_PREFIX, listed.paths, used["train"].paths
             )
         self._notes += overlaps(used)
         data = {
-            split: [
-                ListedImage(splits.picture(entry.path), target)
-                for entry, target in zip(rows, targets[split], strict=True)
-            ]
+            split: listed_images(rows.paths, splits.picture, targets[split])
             for split, rows in used.items()
         }
+        self._labels_of_images = {split: rows.sizes() for split, rows in targets.items()}
         super().__init__(train_x=data["train"], val=data.get("val"), test=data["test"])
         self.texts = self.labelled_texts(settings) if settings.TEXT_AS_IMAGE else None
         if cfg.VERBOSE:
@@ -158,7 +160,7 @@ class LongTailDataset(DatasetBase):
         ]
         for split, data in (("train", self.train_x), ("val", self.val), ("test", self.test)):
             if data:
-                per_image = np.array([(item.label > 0).sum() for item in data])
+                per_image = self._labels_of_images[split]
                 line = (
                     f"  {split}: {len(data)} images, {per_image.mean():.2f} labels per image, "
                     f"{int((per_image == 0).sum())} without labels"
@@ -211,29 +213,25 @@ class LongTailDataset(DatasetBase):
             splits.keep_shots(settings.NUM_SHOTS, seed)
         return splits
 
-    def _check_class_freq(self, names: list[str], entries: list[ListEntry]) -> None:
+    def _check_class_freq(self, names: list[str], images: ImageList) -> None:
         """Compare the published counts with those of the whole training list."""
         if not self.layout.class_freq or not os.path.isfile(self._path(self.layout.class_freq)):
             return
-        counted = multi_hot(entries, len(names)).sum(axis=0, dtype=np.int64)  # [C]
+        counted = np.bincount(images.labels.ids, minlength=len(names))  # [C]
         path = self._path(self.layout.class_freq)
         check_class_freq(path, names, counted, self.layout.train_list)
 
     def _known_labels(
-        self, cfg: CfgNode, listed: list[ListEntry], used: list[ListEntry]
+        self, cfg: CfgNode, listed: Sequence[str], paths: Sequence[str]
     ) -> np.ndarray:
         """Return which training labels are known, bool [N, C]."""
         settings, seed, num_classes = cfg.DATASET, max(cfg.SEED, 0), len(self._names)
-        if settings.LABEL_PROPORTION == 1:
-            return np.ones((len(used), num_classes), dtype=bool)
-        paths = [entry.path for entry in used]
         amounts = num_classes, settings.LABEL_PROPORTION, seed
-        listed_paths = [entry.path for entry in listed]
         if settings.LABEL_MASK == HCP:
-            known = hcp_known_labels(listed_paths, paths, *amounts[:2])
+            known = hcp_known_labels(listed, paths, *amounts[:2])
         elif settings.LABEL_MASK:
             # A mask file covers the whole list, so that it serves every subset of it.
-            known = shared_known_labels(settings.LABEL_MASK, listed_paths, paths, *amounts)
+            known = shared_known_labels(settings.LABEL_MASK, listed, paths, *amounts)
         else:
             known = known_labels(paths, *amounts)
         rule = f"LABEL_PROPORTION {settings.LABEL_PROPORTION:g}"
@@ -242,7 +240,7 @@ class LongTailDataset(DatasetBase):
         return known
 
     def _join_captions(
-        self, chosen: str, prefix: str, listed: list[ListEntry], used: list[ListEntry]
+        self, chosen: str, prefix: str, listed: Sequence[str], used: Sequence[str]
     ) -> list[list[str]] | None:
         """Return the captions of each used training image, or None without a caption file."""
         name = chosen or self.layout.captions
@@ -252,8 +250,8 @@ class LongTailDataset(DatasetBase):
         if not os.path.isfile(path):
             raise FileNotFoundError(f"DATASET.CAPTIONS: there is no file {path}")
         prefix = prefix or ("" if chosen else self.layout.captions_prefix)
-        captions = captions_of([entry.path for entry in listed], path, prefix)
-        return [captions[entry.path] for entry in used]
+        captions = captions_of(listed, path, prefix)
+        return [captions[image] for image in used]
 
     def labelled_texts(self, settings: CfgNode) -> TextCorpus:
         """Return the sentences that stand for images, as `build_corpus` gathers them.

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
+from common.sparse_targets import ClassLists, SparseTargets
 from datasets.base.class_split import ClassSplit
 from datasets.base.layout import Layout
 from datasets.base.subsets import few_shot, hold_out
-from datasets.files.list_files import ListEntry, read_list
+from datasets.files.image_list import ImageList
+from datasets.files.list_files import read_images
 
 DIFFICULT_RULES = ("negative", "ignore", "positive")
 _SHOWN_PATHS = 3
 
-Images = dict[str, list[ListEntry]]  # by split
+Images = dict[str, ImageList]  # by split
 
 
 class Splits:
@@ -44,7 +46,7 @@ class Splits:
         self.layout, self.folder, self.num_classes = layout, folder, num_classes
         names = {"train": layout.train_list, "val": layout.val_list, "test": layout.test_list}
         self.listed: Images = {
-            split: read_list(self.path(name), num_classes)
+            split: read_images(self.path(name), num_classes)
             for split, name in names.items()
             if name and os.path.isfile(self.path(name))
         }
@@ -62,15 +64,15 @@ class Splits:
         """Where a picture of a list lies."""
         return self.layout.picture(self.folder, path)
 
-    def targets(self) -> dict[str, np.ndarray]:
-        """Targets of the used images by split, float32 [N, C]: 1 present, 0 absent, -1 ignored."""
-        targets = {split: multi_hot(rows, self.num_classes) for split, rows in self.used.items()}
-        for split, rows in self.used.items() if self.ignored else ():
-            for target, entry in zip(targets[split], rows, strict=True):
-                target[list(self.ignored.get(entry.path, ()))] = -1.0
-        for split, rows in targets.items():
-            if split != "test":
-                rows[:, self.hidden] = -1.0
+    def targets(self) -> dict[str, SparseTargets]:
+        """Targets of the used images by split: 1 present, 0 absent, -1 ignored."""
+        targets = {}
+        for split, rows in self.used.items():
+            unknown = None
+            if self.ignored:
+                unknown = ClassLists.of([self.ignored.get(path, ()) for path in rows.paths])
+            hidden = () if split == "test" else self.hidden
+            targets[split] = SparseTargets(rows.labels, self.num_classes, unknown, hidden)
         return targets
 
     def count_difficult(self, dataset: str, rule: str) -> None:
@@ -94,16 +96,16 @@ class Splits:
             )
         number = 0
         for split, name in self.layout.difficult.items():
-            rows = read_list(self.path(name), self.num_classes)
+            rows = read_images(self.path(name), self.num_classes)
             labels = {entry.path: entry.labels for entry in rows}
             number += sum(map(len, labels.values()))
             if rule == "ignore":
                 self.ignored.update(labels)
             else:
-                self.listed[split] = self.used[split] = [
+                self.listed[split] = self.used[split] = ImageList.of(
                     entry._replace(labels=(*entry.labels, *labels.get(entry.path, ())))
                     for entry in self.listed[split]
-                ]
+                )
         meaning = "are ignored" if rule == "ignore" else "count as present"
         self.notes.append(f"{number} labels of difficult objects alone {meaning} (DIFFICULT)")
 
@@ -115,26 +117,26 @@ class Splits:
         Args:
             classes: the classes, and which of them training sees.
         """
-        columns = {old: new for new, old in enumerate(classes.kept)}
+        columns = np.full(self.num_classes, -1)
+        columns[list(classes.kept)] = np.arange(len(classes.kept))
         self.hidden = [i for i, seen in enumerate(classes.seen) if not seen]
         self.num_classes = len(classes.kept)
-
-        def renamed(labels: Iterable[int], without: Collection[int] = ()) -> tuple[int, ...]:
-            new = (columns[old] for old in labels if old in columns)
-            return tuple(label for label in new if label not in without)
-
-        self.ignored = {path: renamed(labels) for path, labels in self.ignored.items()}
+        self.ignored = {
+            path: tuple(new for new in columns[list(labels)].tolist() if new >= 0)
+            for path, labels in self.ignored.items()
+        }
+        seen = np.where(np.isin(columns, self.hidden), -1, columns)
         for split, rows in self.used.items():
-            without = () if split == "test" else frozenset(self.hidden)
-            named = (entry._replace(labels=renamed(entry.labels, without)) for entry in rows)
-            self.used[split] = [entry for entry in named if entry.labels]
+            labels = rows.labels.renamed(columns if split == "test" else seen)
+            named = ImageList(rows.paths, labels, rows.lines)
+            self.used[split] = named.take(labels.sizes() > 0)
             if dropped := len(rows) - len(self.used[split]):
                 self.notes.append(f"{dropped} {split} images without these classes left out")
 
     def drop_unlabelled(self) -> None:
         """Leave out the images in which no class is present."""
         for split, rows in self.used.items():
-            self.used[split] = [entry for entry in rows if entry.labels]
+            self.used[split] = rows.take(rows.labels.sizes() > 0)
             if dropped := len(rows) - len(self.used[split]):
                 self.notes.append(f"{dropped} {split} images without labels left out (UNLABELED)")
 
@@ -154,14 +156,15 @@ class Splits:
         """
         absent, counts = [], []
         for split, rows in self.used.items():
-            there = [entry for entry in rows if os.path.isfile(self.picture(entry.path))]
-            if split in unread and not (skip and there):
-                there = list(rows)
-            kept = set(there)
-            absent += [entry.path for entry in rows if entry not in kept]
-            self.used[split], self.missing[split] = there, len(rows) - len(there)
+            found = (os.path.isfile(self.picture(path)) for path in rows.paths)
+            there = np.fromiter(found, dtype=bool, count=len(rows))
+            if split in unread and not (skip and there.any()):
+                there[:] = True
+            absent += [rows.paths[place] for place in np.flatnonzero(~there)[:_SHOWN_PATHS]]
+            self.used[split] = rows if there.all() else rows.take(there)
+            self.missing[split] = int((~there).sum())
             counts.append(f"{self.missing[split]} of {len(rows)} {split} pictures")
-        nothing_left = [split for split, rows in self.used.items() if not rows]
+        nothing_left = [split for split, rows in self.used.items() if not len(rows)]
         if absent and (nothing_left or not skip):
             shown = "\n".join(f"  {self.path(path)}" for path in absent[:_SHOWN_PATHS])
             if nothing_left:
@@ -189,7 +192,7 @@ class Splits:
                 f"{self.path(self.layout.val_list)}. Set it to 0, or remove the list."
             )
         self.used["train"], self.used["val"] = self._divide(hold_out, fraction, seed)
-        if not self.used["val"]:
+        if not len(self.used["val"]):
             raise ValueError(
                 f"DATASET.VAL_FRACTION {fraction:g} of {len(self.used['train'])} training images "
                 "holds none out. Raise it, or set it to 0."
@@ -213,20 +216,9 @@ class Splits:
 
     def _divide(
         self, choose: Callable[..., np.ndarray], amount: float, seed: int
-    ) -> tuple[list[ListEntry], list[ListEntry]]:
+    ) -> tuple[ImageList, ImageList]:
         """Training images that are not chosen, and those that are."""
         train = self.used["train"]
-        paths = [entry.path for entry in train]
-        chosen = choose(paths, multi_hot(train, self.num_classes), amount, seed)  # [N]
-        parts = [], []
-        for entry, part in zip(train, chosen, strict=True):
-            parts[int(part)].append(entry)
-        return parts
-
-
-def multi_hot(entries: list[ListEntry], num_classes: int) -> np.ndarray:
-    """Targets of images, float32 [N, C]: 1 present, 0 absent."""
-    targets = np.zeros((len(entries), num_classes), dtype=np.float32)  # [N, C]
-    for target, entry in zip(targets, entries, strict=True):
-        target[list(entry.labels)] = 1.0
-    return targets
+        targets = SparseTargets(train.labels, self.num_classes)
+        chosen = choose(train.paths, targets, amount, seed)  # [N]
+        return train.take(~chosen), train.take(chosen)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.sparse_targets import SparseTargets
+
 
 def path_draws(paths: Sequence[str], count: int, seed: int, purpose: str) -> np.ndarray:
     """Draw uniform numbers in [0, 1) that are a function of (seed, purpose, path) alone.
@@ -24,14 +26,14 @@ def path_draws(paths: Sequence[str], count: int, seed: int, purpose: str) -> np.
     Returns:
         float64 [N, count].
     """
-    words = [
+    words = bytearray().join(
         hashlib.shake_256(f"{seed}\n{purpose}\n{path}".encode()).digest(8 * count) for path in paths
-    ]
-    bits = np.frombuffer(b"".join(words), dtype="<u8").reshape(len(paths), count)
+    )
+    bits = np.frombuffer(words, dtype="<u8").reshape(len(paths), count)
     return (bits >> 11) * 2.0**-53  # the 53 bits that a float64 holds exactly
 
 
-def few_shot(paths: Sequence[str], targets: np.ndarray, shots: int, seed: int) -> np.ndarray:
+def few_shot(paths: Sequence[str], targets: SparseTargets, shots: int, seed: int) -> np.ndarray:
     """Choose a small training set in which every class has `shots` images, or all of its own.
 
     Greedy, from the rarest class to the most frequent: while a class lacks images, the one is taken
@@ -42,35 +44,38 @@ def few_shot(paths: Sequence[str], targets: np.ndarray, shots: int, seed: int) -
 
     Args:
         paths: N paths.
-        targets: [N, C], 1 present, 0 absent.
+        targets: [N, C], which classes are present.
         shots: images per class, at least 1.
         seed: the run's seed.
 
     Returns:
         bool [N], the images chosen.
     """
-    present = targets > 0  # [N, C]
-    counts = present.sum(axis=0)
+    present, members, counts = targets.present, targets.members(), targets.counts()
     wanted = np.minimum(counts, shots)  # [C]
     draws = path_draws(paths, 1, seed, "few-shot")[:, 0]
     chosen = np.zeros(len(paths), dtype=bool)
     held = np.zeros_like(wanted)
     for label in np.argsort(counts, kind="stable"):
         while held[label] < wanted[label]:
-            candidates = np.flatnonzero(present[:, label] & ~chosen)
-            surplus = present[candidates] @ (held >= wanted).astype(int)
+            candidates = members[label][~chosen[members[label]]]
+            rows, classes = present.entries(candidates)
+            surplus = np.bincount(rows, held[classes] >= wanted[classes], len(candidates))
             image = candidates[np.lexsort((draws[candidates], surplus))[0]]
             chosen[image] = True
-            held += present[image]
+            held[present.classes(image)] += 1
     taken = np.flatnonzero(chosen)
     for image in taken[np.argsort(draws[taken])]:
-        if (held - present[image] >= wanted).all():
+        own = present.classes(image)
+        if (held[own] > wanted[own]).all():
             chosen[image] = False
-            held -= present[image]
+            held[own] -= 1
     return chosen
 
 
-def hold_out(paths: Sequence[str], targets: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+def hold_out(
+    paths: Sequence[str], targets: SparseTargets, fraction: float, seed: int
+) -> np.ndarray:
     """Choose validation images so that each class keeps its share of both parts.
 
     Iterative stratification (Sechidis et al., "On the Stratification of Multi-Label Data", ECML
@@ -80,34 +85,36 @@ def hold_out(paths: Sequence[str], targets: np.ndarray, fraction: float, seed: i
 
     Args:
         paths: N paths.
-        targets: [N, C], 1 present, 0 absent.
+        targets: [N, C], which classes are present.
         fraction: share of the images to hold out, in (0, 1).
         seed: the run's seed.
 
     Returns:
         bool [N], the images held out.
     """
-    present = targets > 0  # [N, C]
-    counts = present.sum(axis=0)
+    present, members, counts = targets.present, targets.members(), targets.counts()
     shares = np.array([1 - fraction, fraction])  # training, validation
     images_due = shares * len(paths)
     labels_due = np.outer(shares, counts)  # [2, C]
     spare = counts - 1  # images of each class that training can still do without
     order = np.argsort(path_draws(paths, 1, seed, "hold-out")[:, 0])
+    place = np.argsort(order)  # of an image in the order
     left, held = np.ones(len(paths), dtype=bool), np.zeros(len(paths), dtype=bool)
+    remaining = counts.copy()  # images of each class that are left
     while left.any():
-        remaining = present[left].sum(axis=0)
         if remaining.any():
             label = np.where(remaining > 0, remaining, len(paths) + 1).argmin()
-            dealt, due = left & present[:, label], labels_due[:, label]
+            dealt, due = members[label][left[members[label]]], labels_due[:, label]
         else:  # only images without labels are left: they even out the sizes
-            dealt, due = left.copy(), images_due
-        for image in order[dealt[order]]:
+            dealt, due = np.flatnonzero(left), images_due
+        for image in dealt[np.argsort(place[dealt])]:
+            own = present.classes(image)
             lacks_more = (due[1], images_due[1]) > (due[0], images_due[0])
-            held[image] = lacks_more and (spare[present[image]] > 0).all()
+            held[image] = lacks_more and (spare[own] > 0).all()
             part = int(held[image])
             images_due[part] -= 1
-            labels_due[part] -= present[image]
-            spare -= present[image] & held[image]
-        left &= ~dealt
+            labels_due[part, own] -= 1
+            spare[own] -= held[image]
+            remaining[own] -= 1
+        left[dealt] = False
     return held

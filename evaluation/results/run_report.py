@@ -11,6 +11,7 @@ from dassl.evaluation import EvaluatorBase
 from torch import Tensor
 from yacs.config import CfgNode
 
+from common.items import impaths_of
 from common.ranks import is_first
 from evaluation.evaluator import MultiLabelLongTail
 from evaluation.metrics.scored_images import ScoredImages
@@ -133,10 +134,10 @@ class RunReport:
             print(f"Scores are not saved: {len(scored)} were ranked of {len(items)} images.")
             return
         path = self.files(evaluation).scores
-        save_scores(path, scored.logits, scored.targets, [item.impath for item in items])
+        save_scores(path, scored.logits, scored.targets, impaths_of(items))
 
     @staticmethod
     def _save(path: Path, items: Sequence, scored: Scored) -> None:
         kept = ScoredImages(scored)
         if is_first():
-            save_scores(path, kept.logits, kept.targets, [item.impath for item in items])
+            save_scores(path, kept.logits, kept.targets, impaths_of(items))

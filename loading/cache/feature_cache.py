@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,15 +11,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from common.sparse_targets import SparseTargets
 from loading.cache.feature_rows import MappedRows
 from loading.samplers import Sample
 from modeling.encoders.features import Features
+
+_AHEAD = 1024  # batches whose indices are made at once
 
 
 class Cache(Protocol):
     """Turns samples into a batch without decoding; `labels` are on the training device."""
 
-    labels: Tensor
+    labels: Tensor | SparseTargets
 
     def __len__(self) -> int: ...
 
@@ -30,6 +34,13 @@ def as_index_tensor(samples: Sequence[Sample], device: torch.device) -> Tensor:
     """Index, view and seed of B samples as one tensor on a device: int64 [3, B]."""
     rows = [(sample.index, sample.view, sample.seed) for sample in samples]
     return torch.tensor(rows).t().to(device, non_blocking=True)  # [3, B]
+
+
+def labels_of(labels: Tensor | SparseTargets, samples: Sequence[Sample], index: Tensor) -> Tensor:
+    """Labels of a batch; those of sparse targets by the samples, which need not be asked for."""
+    if isinstance(labels, SparseTargets):
+        return labels[[sample.index for sample in samples]]
+    return labels[index]
 
 
 class FeatureCache:
@@ -48,7 +59,10 @@ class FeatureCache:
     """
 
     def __init__(
-        self, views: Features | Sequence[Features], labels: Tensor, impaths: Sequence[str]
+        self,
+        views: Features | Sequence[Features],
+        labels: Tensor | SparseTargets,
+        impaths: Sequence[str],
     ) -> None:
         self.views = views if isinstance(views, Features) else stack_views(views)
         self.labels, self.impaths = labels, impaths
@@ -71,7 +85,7 @@ class FeatureCache:
                 None if local_features is None else local_features.float(),
                 self._pick(self.views.mask, samples, indices),
             ),
-            "label": self.labels[index],
+            "label": labels_of(self.labels, samples, index),
             "index": index,
             "sample_seed": seed,
             "impath": [self.impaths[sample.index] for sample in samples],
@@ -138,11 +152,12 @@ class CachedLoader:
 
 
 def batches(cache: Cache, sampler: Sampler[list[Sample]]) -> Iterator[dict[str, Any]]:
-    """Batches of one epoch; all indices are copied to the device once, so no batch waits."""
-    epoch = list(sampler)
-    indices = as_index_tensor(
-        [sample for samples in epoch for sample in samples], cache.labels.device
-    )  # [3, N]
-    parts = indices.split([len(samples) for samples in epoch], dim=1)
-    for samples, part in zip(epoch, parts, strict=True):
-        yield cache.batch(samples, part)
+    """Batches of one epoch; indices of many are copied to the device at once, so few wait."""
+    rest = iter(sampler)
+    while batches_ahead := list(islice(rest, _AHEAD)):
+        indices = as_index_tensor(
+            [sample for samples in batches_ahead for sample in samples], cache.labels.device
+        )  # [3, N]
+        parts = indices.split([len(samples) for samples in batches_ahead], dim=1)
+        for samples, part in zip(batches_ahead, parts, strict=True):
+            yield cache.batch(samples, part)

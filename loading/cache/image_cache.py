@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from common.readers.picture_files import open_picture
+from loading.cache.feature_cache import labels_of
 from loading.decoding import cores, decoded
 from loading.samplers import FLIPPED, ImageDataset, Sample
 
@@ -80,7 +81,7 @@ class ImageCache:
         pixels, flipped = self.pixels[index], (view == FLIPPED)[:, None, None, None]
         return {
             "img": self.finish(torch.where(flipped, pixels.flip(-1), pixels)),  # [B, 3, H, W]
-            "label": self.labels[index],
+            "label": labels_of(self.labels, samples, index),
             "index": index,
             "sample_seed": seed,
             "impath": [self.impaths[sample.index] for sample in samples],

@@ -16,7 +16,9 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from common.config.config_rules import Choice, Number, declare_rules
+from common.items import impaths_of, targets_of
 from common.ranks import first_before_others
+from common.sparse_targets import SparseTargets
 from loading.cache.feature_cache import CachedLoader
 from loading.cache.feature_store import FeatureStore, cache_folder
 from loading.class_samplers import SAMPLERS, make_sampler
@@ -121,6 +123,8 @@ class TrainingData:
     @property
     def class_counts(self) -> Tensor:
         """Training images of each class [C], on the CPU."""
+        if isinstance(self.targets, SparseTargets):
+            return torch.from_numpy(self.targets.counts())
         return (self.targets == 1).sum(dim=0)
 
     @property
@@ -138,7 +142,7 @@ class TrainingData:
 
         An evaluation needs none of them, so nobody may have looked so far.
         """
-        there = self.trains or all(os.path.isfile(item.impath) for item in self.dataset.train_x)
+        there = self.trains or all(map(os.path.isfile, impaths_of(self.dataset.train_x)))
         return self.plain_train_loader if there else None
 
     def build_loaders(self, clip: FrozenClip, tunes_image_encoder: bool = False) -> None:
@@ -154,7 +158,7 @@ class TrainingData:
         flips = flips and FLIP not in cfg.INPUT.REGION_VIEWS.split()  # each bag then has both
         sampler = self.train_sampler = make_sampler(
             cfg.TRAINER.SAMPLER,
-            list(self.targets.numpy()),
+            self.targets,
             cfg.DATALOADER.TRAIN_X.BATCH_SIZE,
             self.seed,
             _FLIP if flips else 0.0,
@@ -277,8 +281,10 @@ class TrainingData:
             self.targets = torch.as_tensor(self.texts.labels)  # [N, C]
             self.captions = [[sentence] for sentence in self.texts.sentences]
             return
-        labels = torch.stack([torch.as_tensor(item.label) for item in dataset.train_x])
-        self.targets = self._one_row_each(labels)  # [N, C]
+        self.targets = targets_of(dataset.train_x)  # [N, C]
+        if self.targets is None:
+            labels = torch.stack([torch.as_tensor(item.label) for item in dataset.train_x])
+            self.targets = self._one_row_each(labels)
         self.captions = getattr(dataset, "captions", None)
 
     def _one_row_each(self, labels: Tensor) -> Tensor:

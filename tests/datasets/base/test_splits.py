@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from datasets.base.layout import Layout
-from datasets.base.splits import Splits, multi_hot
+from datasets.base.splits import Splits
 
 LAYOUT = Layout("", "train.txt", "test.txt", "labels.txt", val_list="val.txt")
 TRAIN = [(f"t{i}.jpg", (i % 3,)) for i in range(12)]
@@ -36,9 +36,9 @@ def test_lists_that_are_there_are_read_in_order(folder):
     assert list(found.used) == ["train", "test"] and found.missing == {"train": 0, "test": 0}
     assert names(found.used["train"]) == [path for path, _ in TRAIN]
     targets = found.targets()
-    assert np.array_equal(targets["test"], [[1, 0, 1], [0, 0, 0]])
-    assert targets["train"].dtype == np.float32
-    assert np.array_equal(targets["train"], np.eye(3)[[i % 3 for i in range(12)]])
+    assert np.array_equal(targets["test"].dense(), [[1, 0, 1], [0, 0, 0]])
+    assert targets["train"].dense().dtype == np.float32
+    assert np.array_equal(targets["train"].dense(), np.eye(3)[[i % 3 for i in range(12)]])
     (folder / "val.txt").write_text("a.jpg 1\n")
     assert names(splits(folder).used["val"]) == ["a.jpg"]
 
@@ -72,10 +72,10 @@ def test_a_hold_out_and_shots_part_the_training_images(folder):
     found = splits(folder)
     found.hold_out(0.25, seed=1)
     held = found.used["val"]
-    assert sorted(names(held + found.used["train"])) == sorted(path for path, _ in TRAIN)
-    assert multi_hot(held, 3).sum(axis=0).tolist() == [1, 1, 1]
+    assert sorted(names(held) + names(found.used["train"])) == sorted(path for path, _ in TRAIN)
+    assert np.bincount(held.labels.ids).tolist() == [1, 1, 1]
     found.keep_shots(2, seed=1)
-    assert found.targets()["train"].sum(axis=0).tolist() == [2, 2, 2]
+    assert found.targets()["train"].counts().tolist() == [2, 2, 2]
     assert not set(names(found.used["train"])) & set(names(held))
     assert ["hold-out" in found.notes[0], "6 of 9 images" in found.notes[1]] == [True, True]
     with pytest.raises(ValueError, match="there is a validation list"):

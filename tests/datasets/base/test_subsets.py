@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from common.sparse_targets import SparseTargets
 from datasets.base.subsets import few_shot, hold_out, path_draws
 
 
@@ -19,9 +20,10 @@ def long_tail(images: int = 300, classes: int = 12, seed: int = 0):
 
 def on_any_order(choose, paths, targets, *rest):
     """Return the choice as a set of paths; the order of the list must not matter to it."""
-    chosen = {path for path, c in zip(paths, choose(paths, targets, *rest), strict=True) if c}
+    found = choose(paths, SparseTargets.from_matrix(targets), *rest)
+    chosen = {path for path, c in zip(paths, found, strict=True) if c}
     order = np.random.default_rng(5).permutation(len(paths))
-    again = choose([paths[i] for i in order], targets[order], *rest)
+    again = choose([paths[i] for i in order], SparseTargets.from_matrix(targets[order]), *rest)
     assert chosen == {paths[i] for i, c in zip(order, again, strict=True) if c}
     return chosen
 
@@ -76,7 +78,7 @@ class TestFewShot:
             paths, targets = long_tail(60, 8, seed)
             if seed % 2:  # many labels an image: some images turn out superfluous
                 targets[:, :-1] = np.random.default_rng(seed).random((60, 7)) < 0.4
-            found = few_shot(paths, targets, shots, seed)
+            found = few_shot(paths, SparseTargets.from_matrix(targets), shots, seed)
             assert {p for p, c in zip(paths, found, strict=True) if c} == naive_few_shot(
                 paths, targets, shots, seed
             )
@@ -85,7 +87,7 @@ class TestFewShot:
     @pytest.mark.parametrize("seed", range(5))
     def test_every_class_is_served_and_no_image_can_be_spared(self, shots, seed):
         paths, targets = long_tail(seed=seed)
-        chosen = few_shot(paths, targets, shots, seed)
+        chosen = few_shot(paths, SparseTargets.from_matrix(targets), shots, seed)
         wanted = np.minimum(targets.sum(axis=0), shots)
         held = targets[chosen].sum(axis=0)
         assert (held >= wanted).all()
@@ -104,7 +106,7 @@ class TestFewShot:
                 while targets[naive, label].sum() < wanted[label]:
                     naive[rng.choice(np.flatnonzero(targets[:, label]))] = True
             naive_sizes.append(targets[naive].sum() - wanted.sum())
-        chosen = few_shot(paths, targets, 4, 0)
+        chosen = few_shot(paths, SparseTargets.from_matrix(targets), 4, 0)
         assert targets[chosen].sum() - wanted.sum() < min(naive_sizes)
 
     def test_depends_on_the_seed_not_on_the_order(self):
@@ -152,7 +154,7 @@ class TestHoldOut:
     def test_against_the_papers_pseudocode(self, fraction):
         for seed in range(3):
             paths, targets = long_tail(80, 6, seed)
-            held = hold_out(paths, targets, fraction, seed)
+            held = hold_out(paths, SparseTargets.from_matrix(targets), fraction, seed)
             found = {path for path, h in zip(paths, held, strict=True) if h}
             assert found == naive_hold_out(paths, targets, fraction, seed)
 
@@ -160,7 +162,7 @@ class TestHoldOut:
     @pytest.mark.parametrize("seed", range(3))
     def test_sizes_and_no_class_emptied(self, fraction, seed):
         paths, targets = long_tail(seed=seed)
-        held = hold_out(paths, targets, fraction, seed)
+        held = hold_out(paths, SparseTargets.from_matrix(targets), fraction, seed)
         present = targets.any(axis=0)
         assert targets[~held][:, present].any(axis=0).all()
         assert not targets[held, -1].any()  # the only image of its class
@@ -176,7 +178,10 @@ class TestHoldOut:
 
         rng = np.random.default_rng(0)
         chance = [deviation(rng.random(len(paths)) < fraction) for _ in range(50)]
-        found = [deviation(hold_out(paths, targets, fraction, seed)) for seed in range(5)]
+        found = [
+            deviation(hold_out(paths, SparseTargets.from_matrix(targets), fraction, seed))
+            for seed in range(5)
+        ]
         assert max(found) < min(chance)
 
     def test_depends_on_the_seed_not_on_the_order(self):
@@ -187,5 +192,5 @@ class TestHoldOut:
     def test_unlabelled_images_are_shared_out_too(self):
         targets = np.zeros((40, 3), np.float32)
         targets[:10, 0] = 1
-        held = hold_out([str(i) for i in range(40)], targets, 0.25, 0)
+        held = hold_out([str(i) for i in range(40)], SparseTargets.from_matrix(targets), 0.25, 0)
         assert 1 <= held[:10].sum() <= 4 and 6 <= held[10:].sum() <= 9
