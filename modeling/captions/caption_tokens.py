@@ -71,7 +71,8 @@ class CaptionTokens:
         check_choice("INPUT.CAPTION_TRUNC", truncation, TRUNCATIONS)
         check_choice("INPUT.CAPTION_PICK", pick, PICKS)
         check_choice("INPUT.CAPTION_MISSING", missing, MISSING)
-        sentences = [[label_sentence(row, classnames)] for row in targets]
+        named = source == "labels" or missing == "labels"
+        sentences = [[label_sentence(row, classnames)] if named else [] for row in targets]
         texts = sentences if source == "labels" else [list(own) for own in captions or sentences]
         if captions is None and source != "labels":
             if missing != "labels":

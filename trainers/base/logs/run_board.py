@@ -23,6 +23,7 @@ from trainers.base.training_data import TrainingData
 
 _TAGS_OF_CLASSES = 100  # more make TensorBoard's page slow: no tags for single classes then
 _CURVES_OF_CLASSES = 20  # likewise for curves
+_MATRIX_CLASSES = 1600  # more would have cells of less than a pixel
 _EXAMPLES = 6
 _TOP = 6  # classes beside a picture
 _RUN_KEYS = ("TRAINER.NAME", "DATASET.NAME", "MODEL.BACKBONE.NAME", "SEED", "TEST.SCORE")
@@ -151,7 +152,7 @@ class RunBoard(Board):
         features = [features] if isinstance(features, Tensor) else list(features or ())
         names = self.data.classnames
         matrices = [f for f in features if f.dim() == 2 and len(f) == len(names)]  # [C, D] each
-        for number, matrix in enumerate(matrices):
+        for number, matrix in enumerate(matrices if len(names) <= _MATRIX_CLASSES else ()):
             unit = matrix.float() / matrix.float().norm(dim=-1, keepdim=True)
             tag = f"similarity/texts{f'_{number}' if len(matrices) > 1 else ''}"
             self.image(tag, matrix_image(unit @ unit.t(), names), epoch)
