@@ -9,6 +9,8 @@ from common.groups import GROUPS
 
 __all__ = ["class_lines", "result_lines"]
 
+_NAMED = 100  # classes at most
+
 Row = Mapping[str, Any]  # of `MultiLabelLongTail.per_class`
 
 
@@ -43,10 +45,17 @@ def result_lines(
     absent = [row["name"] for row in rows if not row["positives"]]
     if absent:
         yield (
-            f"* left out of every mAP, no positives among these images: {', '.join(absent)} "
+            f"* left out of every mAP, no positives among these images: {_named(absent)} "
             f"({len(absent)} of {len(rows)} classes)"
         )
     for group in GROUPS:
         count = sum(row["group"] == group for row in rows)
         if count and f"mAP_{group}" not in metrics:
             yield f"* mAP_{group} left out: no positives in any of its {count} classes"
+
+
+def _named(names: Sequence[str]) -> str:
+    """Names in a row; of very many, the first ones."""
+    if len(names) <= _NAMED:
+        return ", ".join(names)
+    return f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED:,} more"

@@ -7,12 +7,15 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from modeling.clip.architecture import activation_of_block
 from modeling.clip.text_kind import text_kind
 from modeling.encoders.features import Features
 
 KeysValues = tuple[Tensor, Tensor]  # [C, heads, L, E / heads] each
+MOST_KEPT = 8 << 30  # bytes that a backward pass over prompts may find kept
+_KEPT = 64  # bytes that a block keeps for it, of each number of its stream
 _QUICKGELU_SLOPE = 1.702  # of OpenAI's activation, u * sigmoid(1.702 u)
 
 
@@ -62,6 +65,21 @@ class TextEncoder(nn.Module):
         Returns:
             L2-normalised features [C, D], fp32.
         """
+        step = self._prompts_at_once(prompts, shared)
+        if step >= len(prompts):
+            return self._encode(prompts, eot, shared)
+        encode = partial(checkpoint, self._encode, use_reentrant=False, preserve_rng_state=False)
+        parts = zip(prompts.split(step), eot.split(step), strict=True)
+        return torch.cat([encode(*part, shared) for part in parts])
+
+    def _prompts_at_once(self, prompts: Tensor, shared: int) -> int:
+        """How many prompts keep what a backward pass needs; of more, it is computed again."""
+        count, length, width = prompts.shape
+        kept = _KEPT * (length - shared) * width * len(self.blocks)  # bytes of a prompt
+        return count if count * kept <= MOST_KEPT else max(1, MOST_KEPT // 8 // kept)
+
+    def _encode(self, prompts: Tensor, eot: Tensor, shared: int) -> Tensor:
+        """Features [C, D] of prompts, all at once."""
         length = prompts.shape[1]
         x = self._embed(prompts)
         prefix, x = x[:1, :shared], x[:, shared:]  # [1, S, E], [C, L - S, E]

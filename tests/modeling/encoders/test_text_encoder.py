@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from modeling.clip.loader import build_clip, tokenize
 from modeling.clip.tokenizer import end_positions
+from modeling.encoders import text_encoder
 from modeling.encoders.text_encoder import TextEncoder
 from modeling.prompts.prompt_learner import PromptLearner
 from tests.helpers.models.small_clip import random_clip, with_gelu
@@ -166,3 +167,20 @@ def test_savings_in_arithmetic(vit):
     prefixed = operations(lambda: encoder(learner(), learner.eot, learner.shared_prefix))
     assert truncated < 0.3 * full
     assert prefixed < 0.4 * truncated
+
+
+@pytest.mark.parametrize("csc", [False, True])
+def test_many_prompts_are_computed_again_with_the_same_gradients(csc, vit, monkeypatch):
+    names = [*NAMES, "a sleeping dog", "tv"]
+
+    def encoded():
+        torch.manual_seed(0)
+        learner = PromptLearner(names, vit, n_ctx=4, csc=csc)
+        features = TextEncoder(vit)(learner(), learner.eot, learner.shared_prefix)
+        (features * torch.arange(features.numel()).view_as(features)).sum().backward()
+        return features.detach(), learner.ctx.grad
+
+    whole = encoded()
+    monkeypatch.setattr(text_encoder, "MOST_KEPT", 1)
+    for again, expected in zip(encoded(), whole, strict=True):
+        assert (again - expected).abs().max() < 1e-4 * expected.abs().max()
