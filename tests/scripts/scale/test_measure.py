@@ -21,4 +21,4 @@ def test_every_case_has_its_line(tmp_path):
         *("open features, mapped", "200 batches, mapped"),
         *("rank by logit", "rank by softmax"),
     ]
-    assert all(float(row["seconds"]) > 0 and row["cpu"] for row in rows)
+    assert all(float(row["seconds"]) >= 0 and float(row["peak_mb"]) >= 0 for row in rows)
