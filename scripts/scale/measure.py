@@ -125,7 +125,7 @@ def _features(folder: Path, what: str, rows: int) -> list[tuple[str, float, floa
 
     gathered = _timed(gather)
     lines = [] if what == "mapped" else [("write features", *wrote)]
-    named = [(f"open features, {what}", *opened), (f"{_BATCHES} batches, {what}", *gathered)]
+    named = [(f"open features ({what})", *opened), (f"{_BATCHES} batches ({what})", *gathered)]
     return lines + named
 
 

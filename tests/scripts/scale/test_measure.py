@@ -17,8 +17,8 @@ def test_every_case_has_its_line(tmp_path):
     rows = list(csv.DictReader(table.open()))
     assert [row["what"] for row in rows] == [
         "read a list",
-        *("write features", "open features, in memory", "200 batches, in memory"),
-        *("open features, mapped", "200 batches, mapped"),
+        *("write features", "open features (in memory)", "200 batches (in memory)"),
+        *("open features (mapped)", "200 batches (mapped)"),
         *("rank by logit", "rank by softmax"),
     ]
     assert all(float(row["seconds"]) >= 0 and float(row["peak_mb"]) >= 0 for row in rows)
