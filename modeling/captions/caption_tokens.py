@@ -72,7 +72,7 @@ class CaptionTokens:
         check_choice("INPUT.CAPTION_PICK", pick, PICKS)
         check_choice("INPUT.CAPTION_MISSING", missing, MISSING)
         named = source == "labels" or missing == "labels"
-        sentences = [[label_sentence(row, classnames)] if named else [] for row in targets]
+        sentences = [[label_sentence(row, classnames)] for row in targets] if named else []
         texts = sentences if source == "labels" else [list(own) for own in captions or sentences]
         if captions is None and source != "labels":
             if missing != "labels":

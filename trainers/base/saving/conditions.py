@@ -16,6 +16,7 @@ from dassl.data.datasets import Datum
 from dassl.engine import TrainerBase
 
 from common.files import MAX_BYTES, write_text
+from common.items import impaths_of, targets_of
 from common.readers.json_files import read_json
 from trainers.base.saving.checkpoints import first_difference
 
@@ -49,18 +50,26 @@ def conditions_of(trainer: TrainerBase) -> dict[str, Any]:
 
 
 def _images(items: Sequence[Datum], folder: str) -> dict[str, Any]:
-    paths = (str(item.impath).removeprefix(folder) for item in items)
-    labels = np.asarray([np.asarray(item.label) for item in items], dtype=np.float32)  # [N(, C)]
-    return {"number": len(items), "sha256": _sha256(paths, labels.tobytes())}
+    paths = (str(path).removeprefix(folder) for path in impaths_of(items))
+    together = targets_of(items)
+    if together is None:
+        labels = [np.asarray([np.asarray(item.label) for item in items], dtype=np.float32)]
+    else:  # a matrix [N, C] of floats would be too large
+        lists = (together.present, *([together.unknown] if together.unknown else ()))
+        labels = [*(part for pair in lists for part in pair), together.hidden]
+    return {"number": len(items), "sha256": _sha256(paths, *labels)}
 
 
 def _captions(captions: Sequence[Sequence[str]]) -> dict[str, Any]:
     return {"number": len(captions), "sha256": _sha256(map(json.dumps, captions))}
 
 
-def _sha256(lines: Iterable[str], more: bytes = b"") -> str:
-    digest = hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape"))
-    digest.update(more)
+def _sha256(lines: Iterable[str], *more: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for number, line in enumerate(lines):
+        digest.update(("\n" * (number > 0) + line).encode("utf-8", "surrogateescape"))
+    for values in more:
+        digest.update(np.ascontiguousarray(values))
     return digest.hexdigest()
 
 

@@ -4,12 +4,17 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import train
+from common.sparse_targets import SparseTargets
+from datasets.base.listed_image import ListedImages, Pictures
+from datasets.files.image_list import Paths
 from tests.helpers.models.small_clip import openai_weights, random_clip
 from tests.helpers.sets.small_set import arguments, results, write_set
+from trainers.base.saving.conditions import _images
 
 COMMAND = arguments(Path("data"), "LMPT", Path("out"), "OPTIM.MAX_EPOCH", "2")
 
@@ -137,3 +142,17 @@ def test_conditions_can_be_read_by_people(finished):
     found = json.loads((finished / "out" / "conditions.json").read_text())
     assert found["classes"] == ["cat", "traffic light", "dog", "tv"]
     assert found["training images"]["number"] == 21 and len(found["CLIP weights"]) == 64
+
+
+def test_large_sets_are_told_apart_by_their_ids():
+    """Of sets whose items are made when they are asked for, in which no matrix is made."""
+
+    def digest(names, rows):
+        targets = SparseTargets.from_matrix(np.array(rows))
+        items = ListedImages(Pictures(Paths.of(names), "data/{}".format), targets)
+        return _images(items, "data/")
+
+    first = digest(["a", "b"], [[1, 0], [1, 1]])
+    assert first == digest(["a", "b"], [[1, 0], [1, 1]]) and first["number"] == 2
+    others = (["a", "b"], [[1, 0], [0, 1]]), (["a", "c"], [[1, 0], [1, 1]])
+    assert first not in [digest(*other) for other in others]
