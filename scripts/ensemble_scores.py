@@ -114,8 +114,8 @@ def combined_result(
 ) -> dict[str, Any]:
     """A results.json of the ensemble: what both runs share, and both values where they differ."""
     result = {}
-    for key in (*RUN_KEYS, "seed"):
-        values = [run.result[key] for run in (first, second)]
+    for key in (*RUN_KEYS, "seed", "protocol"):
+        values = [run.result.get(key, "") for run in (first, second)]
         both = key == "trainer" or values[0] != values[1]
         result[key] = " + ".join(map(str, values)) if both else values[0]
     return {
