@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common.files import write_text
 from common.groups import GROUPS
 from evaluation.metrics.average_precision import average_precision
+from evaluation.results.grouping import group_means
 from evaluation.results.reports import RUN_KEYS, load_results
 from evaluation.results.saved_scores import SavedScores, check_same_images, load_scores
 
@@ -101,12 +102,7 @@ def evaluate(
         {**row, "AP": None if value != value else value}
         for row, value in zip(per_class, precisions, strict=True)
     ]
-    metrics = {}
-    for name in ("all", *GROUPS):
-        members = [r["AP"] for r in rows if name in ("all", r["group"]) and r["AP"] is not None]
-        if members:
-            metrics["mAP" if name == "all" else f"mAP_{name}"] = sum(members) / len(members)
-    return metrics, rows
+    return group_means(rows), rows
 
 
 def combined_result(
