@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common.files import write_text
 from common.groups import GROUPS
 from evaluation.metrics.average_precision import average_precision
+from evaluation.results.grouping import group_means
 from evaluation.results.reports import RUN_KEYS, load_results
 from evaluation.results.saved_scores import SavedScores, check_same_images, load_scores
 
@@ -101,12 +102,7 @@ def evaluate(
         {**row, "AP": None if value != value else value}
         for row, value in zip(per_class, precisions, strict=True)
     ]
-    metrics = {}
-    for name in ("all", *GROUPS):
-        members = [r["AP"] for r in rows if name in ("all", r["group"]) and r["AP"] is not None]
-        if members:
-            metrics["mAP" if name == "all" else f"mAP_{name}"] = sum(members) / len(members)
-    return metrics, rows
+    return group_means(rows), rows
 
 
 def combined_result(
@@ -114,8 +110,8 @@ def combined_result(
 ) -> dict[str, Any]:
     """A results.json of the ensemble: what both runs share, and both values where they differ."""
     result = {}
-    for key in (*RUN_KEYS, "seed"):
-        values = [run.result[key] for run in (first, second)]
+    for key in (*RUN_KEYS, "seed", "protocol"):
+        values = [run.result.get(key, "") for run in (first, second)]
         both = key == "trainer" or values[0] != values[1]
         result[key] = " + ".join(map(str, values)) if both else values[0]
     return {

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from common.user_errors import CommandParser
 from evaluation.comparing.published import published_table
+from evaluation.results.grouping import grouped_as
 from evaluation.results.reports import Run, load_results, select_trainers
 from evaluation.tables.plots import plot_frequency_ap
 from evaluation.tables.result_tables import class_table, results_table, time_spent
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(reason)
     try:
         results = load_results(args.paths)
+        if args.groups_of:
+            results = grouped_as(results, load_results(args.groups_of)[0])
         if args.rows:
             results = select_trainers(results, args.rows)
         print(_table(results, args))
@@ -63,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     flag("--metrics", nargs="+", metavar="NAME", help="of results.json, e.g. mAP_softmax CF1 OF1")
     flag("--columns", type=_words, metavar="A,B", help="the same, as one word: mAP,mAP_tail")
     flag("--rows", type=_words, metavar="A,B", help="these trainers alone, in this order")
+    flag("--groups-of", metavar="DIR", help="head, medium and tail classes as in another run")
     flag("--best", choices=("bold",), help="bold the best of each column (class), in markdown")
     flag("--side-by-side", action="store_true", help="a row for each method, columns by data set")
     flag("--published", action="store_true", help="published figures beside ours")

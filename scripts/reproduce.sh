@@ -1,12 +1,22 @@
 #!/usr/bin/env bash
-# Run the rows of the LMPT paper's tables that this project can run; print the published ones beside.
+# Run a paper's table with the methods of this project; print the published figures beside.
 #
-# usage: bash scripts/reproduce.sh DATASET BACKBONE ["SEEDS"] [--check] [KEY VALUE ...]
+# usage: bash scripts/reproduce.sh TABLE BACKBONE ["SEEDS"] [--check] [KEY VALUE ...]
 #
-# DATASET is voc_lt or coco_lt, BACKBONE is rn50 or vit_b16, SEEDS is "1 2 3 4 5" if not given. What
-# the runs need is said first: weights, lists, pictures, hours, gigabytes. If something is absent,
-# that is all, with a list of what to fetch. --check says it and runs nothing; exit status 1 if
-# something is absent.
+# TABLE             BACKBONE
+# voc_lt, coco_lt   rn50, vit_b16                   the LMPT paper's
+# voc07-partial     rn101                           10% to 90% of the labels, and their mean: DualCoOp,
+# coco14-partial    rn101                           with TaI-DPT; so also nus-partial
+# coco14-zero-shot  rn50, rn101                     48 seen classes and 17 unseen ones: DualCoOp
+# nus-zero-shot     rn50                            925 and 81
+# voc07-text-only   rn50, rn101, vit_b16, vit_b32   zero-shot CLIP and, with rn50, TaI-DPT; so also
+#                                                   coco14-text-only and nus-text-only
+# coco14-few-shot   rn50                            16 novel classes; 1 to 16 shots of all: CoOp, TaI-DPT
+#
+# SEEDS is "1 2 3" if not given, of voc_lt and coco_lt "1 2 3 4 5". What the runs need is said first:
+# weights, lists, pictures, hours, gigabytes. If something is absent, that is all, with a list of
+# what to fetch. --check says it and runs nothing; exit status 1 if something is absent. Rows are
+# listed in scripts/lib/paper_tables.py.
 #
 # Overrides hold for every run. Two are for trials, whose figures are not to be compared:
 #     DATASET.MISSING skip         with the pictures that are there
@@ -28,8 +38,8 @@ words=() check=
 for word in "$@"; do
     [[ "$word" == --check ]] && check=1 || words+=("$word")
 done
-((${#words[@]} >= 2)) || fail "expected DATASET BACKBONE, got ${#words[@]} words; --help tells more"
-dataset="${words[0]}" backbone="${words[1]}" seeds="1 2 3 4 5"
+((${#words[@]} >= 2)) || fail "expected TABLE BACKBONE, got ${#words[@]} words; --help tells more"
+table="${words[0]}" backbone="${words[1]}" seeds=
 set -- "${words[@]:2}"
 if [[ "${1:-}" =~ ^[0-9][0-9\ ]*$ ]]; then
     seeds="$1"
@@ -43,20 +53,58 @@ if [[ -z "${PYTHON:-}" ]]; then
 fi
 export PYTHON
 
-listed="$("$PYTHON" scripts/lib/paper_rows.py "$dataset" "$backbone")"
-rows=()
-while read -r row; do
-    [[ -n "${TRAINERS:-}" && " $TRAINERS " != *" ${row%% *} "* ]] || rows+=("$row")
+listed="$("$PYTHON" scripts/lib/paper_rows.py "$table" "$backbone")"
+rows=() mixes=()
+while read -r kind rest; do
+    case "$kind" in
+        seeds) seeds="${seeds:-$rest}" ;;
+        run) rows+=("$rest") ;;
+        mix) mixes+=("$rest") ;;
+    esac
 done <<<"$listed"
-((${#rows[@]} > 0)) || fail "TRAINERS names no row; rows are $(cut -d ' ' -f 1 <<<"$listed" | xargs)"
+
+# read_row ROW [KEY VALUE ...]: set what the row's line says, and the folder of its runs.
+read_row() {
+    read -r dataset trainer cfg mark keys <<<"$1"
+    shift
+    tag="${TAG:-}"
+    [[ -z "$tag" || "$mark" == - ]] || tag="${mark}_$tag"
+    # shellcheck disable=SC2086 # our own keys and values are words without blanks
+    folder="$OUTPUT/$dataset/$trainer/$(TAG="$tag" variant "$cfg" $keys "$@")"
+}
 
 # compare ROW [KEY VALUE ...]: the row's runs, as compare.sh lists them.
 compare() {
-    local trainer cfg keys
-    read -r trainer cfg keys <<<"$1"
+    read_row "$@"
     shift
-    # shellcheck disable=SC2086 # our own keys and values are words without blanks
-    bash scripts/compare.sh "$dataset" "$cfg" "$trainer" "$seeds" $keys "$@"
+    # shellcheck disable=SC2086
+    TAG="$tag" bash scripts/compare.sh "$dataset" "$cfg" "$trainer" "$seeds" $keys "$@"
+}
+
+# mix WEIGHT FIRST SECOND [KEY VALUE ...]: combine two rows, seed by seed; leaves their folder.
+mix() {
+    local weight="$1" first second name seed command
+    read_row "${rows[$3]}" "${@:4}"
+    second="$folder" name="$trainer"
+    read_row "${rows[$2]}" "${@:4}"
+    first="$folder" folder="$OUTPUT/$dataset/$trainer+$name/${folder##*/}"
+    for seed in $seeds; do
+        command=("$PYTHON" scripts/ensemble_scores.py "$first/seed$seed" "$second/seed$seed"
+            --weight "$weight" --output "$folder/seed$seed")
+        if [[ -n "${DRY_RUN:-}" ]]; then
+            echo "${command[*]}"
+        elif [[ -e "$first/seed$seed/results.json" && -e "$second/seed$seed/results.json" ]]; then
+            "${command[@]}" || return
+        fi
+    done
+}
+
+# collect: add the results in the folder of a row.
+collect() {
+    local file
+    for file in "$folder"/seed*/results.json; do
+        [[ ! -e "$file" ]] || results+=("$file")
+    done
 }
 
 runs="$(for row in "${rows[@]}"; do DRY_RUN=1 compare "$row" "$@" || exit; done)"
@@ -65,6 +113,10 @@ complete=1
 [[ -z "$check" ]] || exit "$((${complete:-0} == 0))"
 if [[ -n "${DRY_RUN:-}" ]]; then
     echo "$runs"
+    for line in ${mixes[@]+"${mixes[@]}"}; do
+        # shellcheck disable=SC2086
+        mix $line "$@"
+    done
     exit
 fi
 [[ -n "$complete" ]] || fail "not all that the runs need is there, see above"
@@ -76,12 +128,13 @@ failed=0
 ((failed != 2)) || exit 2 # nothing has run, and it was said why
 results=()
 for row in "${rows[@]}"; do
-    read -r trainer cfg keys <<<"$row"
+    read_row "$row" "$@"
+    collect
+done
+for line in ${mixes[@]+"${mixes[@]}"}; do
     # shellcheck disable=SC2086
-    folder="$OUTPUT/$dataset/$trainer/$(variant "$cfg" $keys "$@")"
-    for file in "$folder"/seed*/results.json; do
-        [[ ! -e "$file" ]] || results+=("$file")
-    done
+    mix $line "$@" || failed=1
+    collect
 done
 echo
 ((${#results[@]} == 0)) || "$PYTHON" scripts/parse_results.py --published "${results[@]}"

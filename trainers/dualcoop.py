@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from common.choices import check_choice
-from common.config.config_rules import Choice, declare_rules
+from common.config.config_rules import Choice, Number, declare_rules
 from modeling.encoders.features import Features
 from modeling.encoders.region_pooling import region_pool, winner_take_all
+from modeling.prompts.class_draw import draw_classes
 from modeling.prompts.prompt_model import PROMPT_OPTIONS, Batch, PromptModel
 from trainers.base import PromptTrainer, method_node
 
@@ -39,6 +40,7 @@ class DualCoOpModel(PromptModel):
         "LOGIT_SCALE": 100.0,  # of the difference of pooled cosines; 0: CLIP's own
         "REGION_SCALE": 20.0,  # steepness of the softmax over regions that weighs them
         "REGION_SCALE_LEARNABLE": False,  # train it, from there
+        "CLASSES_PER_STEP": 0,  # so many, drawn anew for each batch; 0: all
         "UNSEEN": [],  # names of classes whose labels training does not see (zero-shot)
     }
     del defaults["COSINE_OFFSET"]  # a difference is centred as it is
@@ -62,6 +64,22 @@ class DualCoOpModel(PromptModel):
         positive, negative = (features.local_features @ t.t() for t in text)  # [B, R, C]
         guide = self.learner.region_scale(positive)
         return region_pool(positive - negative, guide, 1.0, features.mask)
+
+    def training_logits(
+        self, features: Features, targets: Tensor, sample_seed: Tensor
+    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+        """As in every method; with CLASSES_PER_STEP, labels of classes not drawn are unknown."""
+        count = self.options.CLASSES_PER_STEP
+        if not 0 < count < len(self.classnames):
+            return super().training_logits(features, targets, sample_seed)
+        known = ((targets >= 0) & ~self.unseen).any(dim=0)  # [C]
+        drawn = draw_classes(sample_seed, known, count)  # [K]
+        with self.clip.autocast():
+            text = tuple(self.encode_role(role, drawn) for role in self.roles)  # [K, D] each
+        own = self.logits(features, text)  # [B, K]
+        logits = own.new_zeros(targets.shape).index_copy(1, drawn, own)
+        others = torch.ones_like(self.unseen).index_fill(0, drawn, False)  # [C]
+        return text, logits, targets.masked_fill(others, -1)
 
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The loss over those classes that training may see."""
@@ -91,7 +109,9 @@ class DualCoOpPPModel(DualCoOpModel):
         return region_pool(positive - negative, guide, 1.0, features.mask)
 
 
-declare_rules("TRAINER.DUALCOOPPP", {"WINNER_TAKES_ALL": Choice(COMPETITIONS)})
+_DRAW = {"CLASSES_PER_STEP": Number(least=0)}
+declare_rules("TRAINER.DUALCOOP", _DRAW)
+declare_rules("TRAINER.DUALCOOPPP", {**_DRAW, "WINNER_TAKES_ALL": Choice(COMPETITIONS)})
 
 
 def extend_cfg(cfg: CfgNode) -> None:

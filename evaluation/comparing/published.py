@@ -7,8 +7,8 @@ A row's metric is a name of results.json. Published CLIP rows on VOC-LT and COCO
 softmax, so it is mAP_softmax there; groups are compared where the run was tested with TEST.SCORE
 softmax.
 
-A row's protocol begins with that of `evaluation.results.protocol`; what follows a semicolon is said
-of it and not compared. An empty one is of runs of any protocol.
+A row's protocol begins with that of `comparing.published_protocols`; what follows a semicolon is
+said of it and not compared. An empty one is of runs of any protocol.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from common.files import read_text
 from common.groups import GROUPS
+from evaluation.comparing.published_protocols import in_published_protocols
 from evaluation.results.reports import Method, Run, runs_by_method
 from evaluation.tables.result_tables import check_layout, spread_caption
 from evaluation.tables.table_text import Cell, cell_text, csv_text, mean_cell, text_table
@@ -34,6 +35,7 @@ _OUR_FACTS = {"method": "trainer", "backbone": "backbone"}  # columns, and RUN_K
 _LEFT = ("data set", "method", "backbone", "protocol", "metric", "classes")
 
 Row = dict[str, str]  # of docs/published.csv
+Methods = Sequence[tuple[Method, Sequence[Run]]]  # runs of one protocol, with what they share
 
 
 def published_table(
@@ -57,7 +59,7 @@ def published_table(
     check_layout(results, fmt, spread, best=False)
     rows = list(csv.DictReader(io.StringIO(read_text(path))))
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
-    methods = runs_by_method(results)
+    methods = _methods(in_published_protocols(results))
     joined = [row for name in datasets for row in _joined(methods, rows, name)]
     if not joined:
         found = ", ".join(sorted({str(run["dataset"]) for run in results}))
@@ -79,29 +81,35 @@ def published_table(
     return text_table(table, headers, len(_LEFT) + 1, fmt, caption)
 
 
-def _joined(
-    methods: Mapping[Method, Sequence[Run]], rows: Sequence[Row], dataset: str
-) -> list[tuple]:
+def _methods(results: Sequence[Run]) -> Methods:
+    """The runs of each method and protocol."""
+    by_protocol: dict[str, list[Run]] = {}
+    for run in results:
+        by_protocol.setdefault(run["protocol"], []).append(run)
+    return [pair for runs in by_protocol.values() for pair in runs_by_method(runs).items()]
+
+
+def _joined(methods: Methods, rows: Sequence[Row], dataset: str) -> list[tuple]:
     """Rows of one data set: facts, config, seeds, our cell, published figure and its source."""
-    mine = {key: runs for key, runs in methods.items() if _same(key.dataset, dataset)}
+    mine = [(key, runs) for key, runs in methods if _same(key.dataset, dataset)]
     if not mine:
         return []
     joined, matched = [], set()
     rows = [row for row in rows if row["dataset"] == dataset]
     for row in rows:
-        alike = [key for key in mine if _protocol_fits(mine[key], row)]
+        alike = [n for n, (_, runs) in enumerate(mine) if _protocol_fits(runs, row)]
         if not alike:
             continue  # hundreds of rows are of other protocols
-        fits = [key for key in alike if _fits(key, row)]
+        fits = [n for n in alike if _fits(mine[n][0], row)]
         matched.update(fits)
-        for key in fits or [None]:
-            joined += _rows_of(row, key, mine.get(key, ()))
-    for key, runs in mine.items():
-        if key not in matched:
+        for key, runs in [mine[n] for n in fits] or [(None, ())]:
+            joined += _rows_of(row, key, runs)
+    for number, (key, runs) in enumerate(mine):
+        if number not in matched:
             facts = {name: getattr(key, of) for name, of in _OUR_FACTS.items()}
             nothing = dict.fromkeys((*_CLASSES, "source"), "")
             about = {"dataset": dataset, "metric": rows[0]["metric"]}
-            protocol = {"protocol": runs[0].get("protocol", "")}
+            protocol = {"protocol": runs[0]["protocol"]}
             joined += _rows_of({**facts, **nothing, **about, **protocol}, key, runs)
     return joined
 
@@ -133,7 +141,7 @@ def _ours(run: Run, metric: str, classes: str) -> float | None:
 def _protocol_fits(runs: Sequence[Run], row: Row) -> bool:
     """Whether runs are of a row's protocol; those that do not say theirs are of any row without."""
     wanted = row["protocol"].partition(";")[0]
-    return not wanted or all(run.get("protocol") == wanted for run in runs)
+    return not wanted or all(run["protocol"] == wanted for run in runs)
 
 
 def _fits(key: Method, row: Row) -> bool:

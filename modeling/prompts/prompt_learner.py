@@ -91,10 +91,10 @@ class PromptLearner(nn.Module):
         ctx = getattr(self, _parameter_name(role))
         return ctx if ctx.dim() == 3 else ctx.expand(len(self.frozen), -1, -1)
 
-    def forward(self, role: str = "ctx") -> Tensor:
-        """Prompt embeddings of a role: [C, L, E]."""
-        ctx = self.contexts(role)  # [C, M, E]
-        return self.frozen.scatter(1, self.slots.expand_as(ctx), ctx)
+    def forward(self, role: str = "ctx", classes: Tensor | slice = slice(None)) -> Tensor:
+        """Prompt embeddings of a role: [C, L, E], or of some classes alone, by their ids."""
+        ctx = self.contexts(role)[classes]  # [C, M, E]
+        return self.frozen[classes].scatter(1, self.slots[classes].expand_as(ctx), ctx)
 
 
 def _parameter_name(role: str) -> str:

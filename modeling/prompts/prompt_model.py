@@ -153,10 +153,11 @@ class PromptModel(nn.Module):
         learnable = self.option("REGION_SCALE_LEARNABLE", False)
         return LogitScale(self.options.REGION_SCALE, learnable, key="REGION_SCALE")
 
-    def encode_role(self, role: str = "ctx") -> Tensor:
-        """L2-normalised text features [C, D] of one set of contexts."""
+    def encode_role(self, role: str = "ctx", classes: Tensor | slice = slice(None)) -> Tensor:
+        """L2-normalised text features [C, D] of one set of contexts, or of some classes alone."""
         learner = self.learner
-        return self.clip.encode_prompts(learner(role), learner.eot, learner.shared_prefix)
+        prompts, eot = learner(role, classes), learner.eot[classes]
+        return self.clip.encode_prompts(prompts, eot, learner.shared_prefix)
 
     def text_features(self) -> Any:  # noqa: ANN401 - whatever the method's cosines need
         """One L2-normalised feature for each class: [C, D]. Computed once for an evaluation."""
@@ -212,11 +213,17 @@ class PromptModel(nn.Module):
         Raises:
             ValueError: `loss` returned no dict with a term called "loss".
         """
-        text = self.autocast_text_features()
-        logits = self.logits(features, text)
+        text, logits, targets = self.training_logits(features, targets, sample_seed)
         terms = self.loss(logits, targets, Batch(features, text, index, sample_seed))
         check_terms(type(self).__name__, terms)
         return terms
+
+    def training_logits(
+        self, features: Features, targets: Tensor, sample_seed: Tensor
+    ) -> tuple[Any, Tensor, Tensor]:
+        """Text features of a training step, its logits [B, C], and the targets that it may see."""
+        text = self.autocast_text_features()
+        return text, self.logits(features, text), targets
 
     def autocast_text_features(self) -> Any:  # noqa: ANN401
         """`text_features` in the precision of the towers."""

@@ -99,7 +99,7 @@ def same_as_published(path: Path, published: Published) -> bool:
     return any(hashlib.sha256(version).hexdigest() == published.checksum for version in versions)
 
 
-def is_picture(path: Path) -> bool:
+def is_picture(path: str | Path) -> bool:
     """Whether a file that begins like a picture lies there."""
     try:
         with open_picture(path):

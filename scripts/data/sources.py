@@ -71,6 +71,7 @@ class Facts:
         groups: classes by group.
         labelled: by split, the images that have a label.
         digest: `labels_digest` of the test list.
+        classes: C.
     """
 
     train: int
@@ -80,6 +81,7 @@ class Facts:
     groups: dict[str, int] | None = None
     labelled: Mapping[str, int] = field(default_factory=dict)
     digest: str = ""
+    classes: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def voc_lt() -> Source:
             Archive(voc_archive("2007-test"), "VOCdevkit/VOC2007/JPEGImages", test_keeps),
             Archive(voc_archive("2007")),  # VOC 2007's own training images: in no list of VOC-LT
         ),
-        facts=Facts(1142, 4952, 2346, 7632, {"head": 6, "medium": 6, "tail": 8}),
+        facts=Facts(1142, 4952, 2346, 7632, {"head": 6, "medium": 6, "tail": 8}, classes=20),
     )
 
 
@@ -191,7 +193,7 @@ def coco_lt() -> Source:
             Archive(test, "val2017"),
             Archive(annotations, keeps=("annotations/captions_train2017.json",)),
         ),
-        facts=Facts(1909, 5000, 8316, 14631, {"head": 22, "medium": 33, "tail": 25}),
+        facts=Facts(1909, 5000, 8316, 14631, {"head": 22, "medium": 33, "tail": 25}, classes=80),
     )
 
 

@@ -41,7 +41,9 @@ def voc07() -> Source:
         layout=VOC07,
         files={},
         archives=(archive("2007", "trainval", "train"), archive("2007-test", "test", "test")),
-        facts=Facts(5011, 4952, 7306, 7013, {"head": 19, "medium": 1}, digest=TEST_LABELS),
+        facts=Facts(
+            5011, 4952, 7306, 7013, {"head": 19, "medium": 1}, digest=TEST_LABELS, classes=20
+        ),
         read=read_voc2007,
     )
 
@@ -67,7 +69,7 @@ def coco14() -> Source:
             Archive(train, "train2014", split="train"),
             Archive(test, "val2014", split="test"),
         ),
-        facts=Facts(82783, 40504, 241035, labelled={"train": 82081}),
+        facts=Facts(82783, 40504, 241035, labelled={"train": 82081}, classes=80),
         read=read_coco2014,
     )
 
@@ -88,7 +90,7 @@ def nus_wide() -> Source:
             archive("Groundtruth", "Groundtruth"),
             archive("NUS_WID_Tags", "NUS_WID_Tags"),
         ),
-        facts=Facts(161789, 107859, labelled={"test": 83898}),
+        facts=Facts(161789, 107859, labelled={"test": 83898}, classes=81),
         read=read_nus_wide,
     )
 
@@ -101,7 +103,7 @@ def nus_wide_asl() -> Source:
         layout=ASL_LAYOUT,
         files={},
         archives=(concepts,),
-        facts=Facts(119103, 50720, None, 123567, labelled={"train": 119103, "test": 50720}),
+        facts=Facts(119103, 50720, None, 123567, labelled={"train": 119103, "test": 50720}, classes=81),
         read=read_nus_wide_asl,
     )
 

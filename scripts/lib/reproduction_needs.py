@@ -7,6 +7,7 @@ Exit status 1 if something is absent that the runs cannot do without.
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import sys
@@ -23,15 +24,23 @@ from command_line import build_parser
 from common.choices import check_choice
 from common.user_errors import run_command
 from configuration import build_cfg
+from datasets.base.class_split import read_class_split
+from datasets.files.list_files import DataFileError, ListEntry, read_labels
+from datasets.nus_wide import TAGS_LAYOUT, ZERO_SHOT
 from modeling.clip.loader import published_weights, weight_path
-from scripts.data.check import ABSENT, check, is_picture, read_lists
+from scripts.data.check import ABSENT, Row, check, is_picture, read_lists
 from scripts.data.fetch import DOWNLOADS, Failure, places, readable_size
 from scripts.data.sources import Source, coco_lt
 from scripts.data.standard_sources import SOURCES
 from scripts.lib.run_hours import ASSUMPTIONS, Cached, cache_bytes, work_of
 
-_PREPARED = {"VOCLT": "voc-lt", "COCOLT": "coco-lt"}  # DATASET.NAME to prepare_data.py's name
-_WEIGHT_BYTES = {"RN50": 0.26e9, "ViT-B/16": 0.35e9}  # two a parameter, four of token embeddings
+_PREPARED = {  # DATASET.NAME to prepare_data.py's name
+    **{"VOCLT": "voc-lt", "COCOLT": "coco-lt"},
+    **{"VOC07": "voc07", "COCO14": "coco14", "NUSWIDE": "nus-wide"},
+}
+_CONCEPTS_AND_TAGS = 81 + 925
+# Two a parameter, four of token embeddings.
+_WEIGHT_BYTES = {"RN50": 0.26e9, "RN101": 0.29e9, "ViT-B/16": 0.35e9, "ViT-B/32": 0.35e9}
 
 
 def main() -> int:
@@ -43,13 +52,15 @@ def main() -> int:
     if not runs:
         return 0
     parser = build_parser()
-    methods: dict[str, list[CfgNode]] = {}
+    rows: dict[Path, list[CfgNode]] = {}  # runs that differ in their seed
     for words in runs:
         cfg = build_cfg(parser.parse_intermixed_args(words))
-        methods.setdefault(cfg.TRAINER.NAME, []).append(cfg)
-    first = [cfgs[0] for cfgs in methods.values()]
-    wanted = [*_weights(first[0]), *_data(first[0]), *_sentences(first)]
-    print(_hours(methods))
+        rows.setdefault(Path(cfg.OUTPUT_DIR).parent, []).append(cfg)
+    firsts = [cfgs[0] for cfgs in rows.values()]
+    towers = {cfg.MODEL.BACKBONE.NAME: cfg for cfg in firsts}
+    wanted = [line for cfg in towers.values() for line in _weights(cfg)]
+    wanted += [*_data(firsts[0]), *_sentences(firsts)]
+    print(_hours(list(rows.values())))
     if wanted:
         print("\nAbsent. Place these files as told, and run the same command again:")
         print("\n".join(wanted))
@@ -80,11 +91,12 @@ def _data(cfg: CfgNode) -> list[str]:
     bad = [row for row in rows if not row.good and (not trial or row.state == ABSENT)]
     if not bad:
         return []
-    name = _PREPARED[cfg.DATASET.NAME]
+    name = _prepared(cfg)
     command = f"python scripts/prepare_data.py {name} --root {cfg.DATASET.ROOT}"
     return [
         *(f"  {row.item}: {row.state}" for row in bad if row.item not in source.files),
         *places(_failures(source, folder, [row.item for row in bad])),
+        *_pictures_by_hand(source, bad),
         f"    then   {command}",
         "    or     that command alone, where there is a network",
         *([] if trial else ["    or     DATASET.MISSING skip, for a trial with what is there"]),
@@ -98,8 +110,11 @@ def _failures(source: Source, folder: Path, items: Sequence[str]) -> Iterator[Fa
             yield Failure(source.files[name], folder / name, "absent, or not as published")
     _, lists = read_lists(source, folder)
     paths = (entry.path for entries in lists.values() for entry in entries)
-    absent = [path for path in paths if not is_picture(folder / path)]
+    absent = [path for path in paths if not is_picture(source.layout.picture(str(folder), path))]
     for archive in source.archives:
+        if source.read and len(lists) < 2 and not archive.pictures:
+            place = folder / DOWNLOADS / archive.file.name
+            yield Failure(archive.file, place, "the lists are made of it")
         count = sum(path.startswith(f"{archive.pictures}/") for path in absent)
         if archive.pictures and (count or len(lists) < 2):
             place = folder / DOWNLOADS / archive.file.name
@@ -107,63 +122,112 @@ def _failures(source: Source, folder: Path, items: Sequence[str]) -> Iterator[Fa
             yield Failure(archive.file, place, reason)
 
 
+def _pictures_by_hand(source: Source, bad: Sequence[Row]) -> Iterator[str]:
+    """Where pictures come from that no archive holds, if any is absent."""
+    if "pictures" in bad[-1].item and not any(archive.pictures for archive in source.archives):
+        yield f"  {source.layout.pictures_from}"
+
+
 def _sentences(cfgs: Sequence[CfgNode]) -> Iterator[str]:
-    """Print whether COCO's captions are there for a method that trains on them; what to fetch."""
+    """Print whether the texts are there for a method that trains on them; what to fetch."""
+    texts = {}
     for cfg in cfgs:
-        if not (cfg.DATASET.TEXT_AS_IMAGE and cfg.DATASET.TEXTS):
-            continue
-        path = Path(os.path.normpath(_source(cfg)[1] / os.path.expanduser(cfg.DATASET.TEXTS)))
-        name = cfg.TRAINER.NAME
+        if cfg.DATASET.TEXT_AS_IMAGE and cfg.DATASET.TEXTS:
+            place = _source(cfg)[1] / os.path.expanduser(cfg.DATASET.TEXTS)
+            texts[Path(os.path.normpath(place))] = cfg.TRAINER.NAME
+    for path, name in texts.items():
         print(f"Texts of {name}: {path}{'' if path.is_file() else ', absent'}.")
-        if not path.is_file():
-            archive = next(archive for archive in coco_lt().archives if archive.keeps)
-            place = path.parents[1] / DOWNLOADS / archive.file.name
-            hint = f"unpack {archive.keeps[0]} of it to {path}"
-            yield from places([Failure(archive.file, place, f"{name} trains on captions", hint)])
-            yield '    or     DATASET.TEXTS "", for a trial with the captions of the training list'
+        if path.is_file():
+            continue
+        archive = next(archive for archive in coco_lt().archives if archive.keeps)
+        if path.name not in archive.keeps[0]:
+            yield f"  {path}: {name} trains on it; the head of its recipe tells where it comes from"
+            continue
+        place = path.parents[1] / DOWNLOADS / archive.file.name
+        hint = f"unpack {archive.keeps[0]} of it to {path}"
+        yield from places([Failure(archive.file, place, f"{name} trains on captions", hint)])
+        yield '    or     DATASET.TEXTS "", for a trial with the captions of the training list'
 
 
-def _hours(methods: dict[str, list[CfgNode]]) -> str:
-    """A table of each method's work, and what all of it adds up to.
+def _hours(rows: Sequence[Sequence[CfgNode]]) -> str:
+    """A table of the work of each method, and what all of it adds up to.
 
     Args:
-        methods: a config for each run of a trainer.
+        rows: runs that differ in their seed.
     """
-    (cfg, *_), *_ = methods.values()
+    cfg = rows[0][0]
     source, folder = _source(cfg)
     names, lists = read_lists(source, folder)
     if cfg.DATASET.MISSING == "skip":
-        lists = {k: [e for e in v if is_picture(folder / e.path)] for k, v in lists.items()}
-    splits = [lists.get(split, []) for split in ("train", "test")]
-    rows, cached, total = [], Cached(), 0.0
-    for name, cfgs in methods.items():
-        work = work_of(cfgs[0], len(names), *splits)
+        there = functools.partial(_has_picture, source, folder)
+        lists = {split: list(filter(there, entries)) for split, entries in lists.items()}
+    counts = {"train": source.facts.train, "test": source.facts.test}
+    listed = [
+        f"Its list of {split} images is absent: {n:,} are taken, as published."
+        for split, n in counts.items()
+        if split not in lists
+    ]
+    splits = [lists.get(split) or _as_published(source, n) for split, n in counts.items()]
+    cached, table = Cached(), {}
+    for cfg, *more in rows:
+        work = work_of(cfg, _num_classes(cfg, source, names), *splits)
         if work is None:
             return (
                 "Hours and disk space: not known, for docs/performance.md has no step of "
-                f"{cfgs[0].MODEL.BACKBONE.NAME} with {len(names)} classes, or a list is absent."
+                f"{cfg.MODEL.BACKBONE.NAME}."
             )
-        hours = work.hours(len(cfgs), cached)
-        total += hours
-        rows.append([name, len(cfgs), work.epochs, work.steps, hours])
+        line = table.setdefault((cfg.TRAINER.NAME, work.epochs, work.steps), [0, 0.0])
+        line[0] += 1 + len(more)
+        line[1] += work.hours(1 + len(more), cached)
+    told = [[name, runs, *work, hours] for (name, *work), (runs, hours) in table.items()]
+    told.append(
+        ["all", *(sum(row[i] for row in told) if i in (1, 4) else None for i in range(1, 5))]
+    )
     headers = ["method", "runs", "epochs", "steps a run", "hours"]
-    rows.append(["all", sum(row[1] for row in rows), None, None, total])
     return "\n".join(
         [
             "Hours on two CPU cores, reckoned from docs/performance.md, not measured:",
-            tabulate(rows, headers, floatfmt=".1f", intfmt=","),
+            *listed,
+            tabulate(told, headers, floatfmt=".1f", intfmt=","),
             *ASSUMPTIONS,
-            f"Disk: {readable_size(cache_bytes(cfg.MODEL.BACKBONE.NAME, cached))} of features in "
-            "the cache, beside pictures, weights and a few MB a run.",
+            f"Disk: {readable_size(cache_bytes(cached))} of features in the cache, beside "
+            "pictures, weights and a few MB a run.",
         ]
     )
 
 
+def _num_classes(cfg: CfgNode, source: Source, names: Sequence[str]) -> int:
+    """Classes of a run, of all those of the data set if files are absent that tell more."""
+    split, folder = cfg.DATASET.CLASS_SPLIT, _source(cfg)[1]
+    try:
+        if split == ZERO_SHOT:
+            return len(read_labels(folder / TAGS_LAYOUT.labels))
+        if split:
+            return len(read_class_split(split, str(folder), names).kept)
+    except (OSError, DataFileError):
+        return _CONCEPTS_AND_TAGS if split == ZERO_SHOT else source.facts.classes
+    return len(names) or source.facts.classes
+
+
+def _as_published(source: Source, count: int) -> list[ListEntry]:
+    """So many entries, with a class each in turn."""
+    return [ListEntry("", (i % source.facts.classes,), i) for i in range(count)]
+
+
+def _has_picture(source: Source, folder: Path, entry: ListEntry) -> bool:
+    return is_picture(source.layout.picture(str(folder), entry.path))
+
+
 def _source(cfg: CfgNode) -> tuple[Source, Path]:
     """What is published of a config's data set, and its folder."""
-    check_choice("DATASET.NAME", cfg.DATASET.NAME, _PREPARED)
-    source = SOURCES[_PREPARED[cfg.DATASET.NAME]]()
+    source = SOURCES[_prepared(cfg)]()
     return source, Path(cfg.DATASET.ROOT).expanduser() / source.layout.folder
+
+
+def _prepared(cfg: CfgNode) -> str:
+    """The name of a config's data set in prepare_data.py."""
+    check_choice("DATASET.NAME", cfg.DATASET.NAME, _PREPARED)
+    return _PREPARED[cfg.DATASET.NAME] + ("-asl" if cfg.DATASET.VARIANT == "asl" else "")
 
 
 if __name__ == "__main__":

@@ -65,8 +65,8 @@ def run(capsys):
 
 
 def test_the_ensemble_is_the_naive_one(run, tmp_path):
-    a, logits_a, train_a, targets = make_run(tmp_path / "a", 1)
-    b, logits_b, train_b, _ = make_run(tmp_path / "b", 2, score="sigmoid")
+    a, logits_a, train_a, targets = make_run(tmp_path / "a", 1, protocol="partial 10%")
+    b, logits_b, train_b, _ = make_run(tmp_path / "b", 2, "sigmoid", protocol="zero-shot")
     printed = run(a, b, "--weight", 0.3, "--output", tmp_path / "both")
 
     def scaled(values, train):
@@ -86,6 +86,7 @@ def test_the_ensemble_is_the_naive_one(run, tmp_path):
         }
     )
     assert result["trainer"] == "Method1 + Method2" and result["backbone"] == "RN50"
+    assert result["protocol"] == "partial 10% + zero-shot"
     assert "Method1 + Method2" in results_table([result])
     assert f"{np.mean(expected):.2f}" in printed
 

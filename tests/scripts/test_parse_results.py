@@ -56,6 +56,15 @@ def test_chosen_metrics(runs, capsys):
     assert header.split() == ["trainer", "seeds", "mAP_tail"]
 
 
+def test_groups_of_another_run(runs, tmp_path, capsys):
+    write(tmp_path / "other" / "seed1", "CoOp", 1, 10)
+    path = tmp_path / "other/seed1/results.json"
+    path.write_text(path.read_text().replace('"tail"', '"head"'))
+    main([f"{runs}/LMPT", "--groups-of", str(path), "--format", "csv"])
+    row = next(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert (row["all"], row["head"], row["tail"]) == ("51.00", "51.00", "")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -53,6 +53,30 @@ def test_reproduce_ends_with_published_figures_beside_ours(script, tmp_path):
     assert len((tmp_path / "calls").read_text().splitlines()) == 3
 
 
+def test_the_plan_of_a_table_of_other_sets(script, python):
+    own = {"TRAINERS": "TaIDPT CoOp", "PYTHON": python, "NEEDS": 1, "DRY_RUN": 1, "TAG": "t"}
+    done = script("reproduce.sh", "coco14-few-shot", "rn50", "OPTIM.LR", "0.1", **own)
+    found = commands(done)
+    assert "needs of 27" in done.stdout and all(w[-2:] == ["OPTIM.LR", "0.1"] for w in found)
+    folders = list(dict.fromkeys(w[1].rpartition("/seed")[0].partition("/out/")[2] for w in found))
+    novel = "rn50_CLASS_SPLITcoco_novel_16_NUM_SHOTS"
+    assert folders == [
+        "coco14/TaIDPT/rn50_coco14_CLASS_SPLITcoco_novel_16_t",
+        "coco14/TaIDPT/rn50_coco14_t",
+        *(f"coco14/CoOp/{novel}{shots}_t" for shots in (1, 5)),
+        *(f"coco14/CoOp/rn50_NUM_SHOTS{shots}_t" for shots in (1, 2, 4, 8, 16)),
+    ]
+    ensembles = done.stdout.splitlines()[-15:]  # after all runs
+    assert all(line.split()[4:6] == ["--weight", "0.4"] for line in ensembles)
+    words = ensembles[-1].split()
+    places = [word.partition("/out/coco14/")[2] for word in (*words[2:4], words[-1])]
+    assert places == [
+        "CoOp/rn50_NUM_SHOTS16_t/seed3",
+        "TaIDPT/rn50_coco14_t/seed3",
+        "CoOp+TaIDPT/rn50_NUM_SHOTS16_t/seed3",
+    ]
+
+
 def test_reproduce_goes_on_after_a_failure(script, python, tmp_path):
     words, own = ("reproduce.sh", "voc_lt", "rn50", "1 2"), {"PYTHON": python, "NEEDS": 0}
     done = script(*words, TRAINERS="LMPT CoOp", **own)
@@ -66,9 +90,9 @@ def test_reproduce_goes_on_after_a_failure(script, python, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["voc_lt"], "expected DATASET BACKBONE, got 1 words"),
+        (["voc_lt"], "expected TABLE BACKBONE, got 1 words"),
         (["voc_lt", "tiny"], "BACKBONE must be one of rn50, vit_b16, got 'tiny'"),
-        (["coco", "rn50"], "DATASET must be one of .* Did you mean 'coco_lt'?"),
+        (["coco", "rn50"], "TABLE must be one of .* Did you mean 'coco_lt'?"),
         (["voc_lt", "rn50", "1", "OPTIM.LR"], "pairs KEY VALUE"),
     ],
 )

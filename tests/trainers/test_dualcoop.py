@@ -9,9 +9,11 @@ import torch.nn.functional as F
 
 from modeling.clip.tokenizer import CONTEXT_LENGTH
 from modeling.encoders.features import Features
+from modeling.prompts.class_draw import draw_classes
 from modeling.prompts.prompt_learner import PromptLearner
 from tests.helpers.models.small_clip import TOWERS
-from tests.helpers.models.small_trainer import built
+from tests.helpers.models.small_trainer import assert_same_gradients, built, write_calm_set
+from tests.helpers.models.small_trainer import build as build_trainer
 from tests.helpers.naive import naive_losses as naive
 from tests.helpers.sets.small_set import NAMES, arguments
 from tests.helpers.tolerance import assert_as_exact, in_double
@@ -50,12 +52,14 @@ def clips_own_text_features(learner, role, clip_model):
     return x / x.norm(dim=-1, keepdim=True)
 
 
-def naive_logits(views, evidence, positive, negative, scale, region_scale, competition):
+def naive_logits(
+    views, evidence, positive, negative, scale, region_scale, competition, names=NAMES
+):
     """z+ - z-, one image, class and region at a time; checked against the softmax of the pair."""
     regions = views.local_features
     logits = []
     for image in regions:
-        for c in range(len(NAMES)):
+        for c in range(len(names)):
             shares = torch.stack([region_scale * region @ evidence[c] for region in image])
             shares = shares.softmax(dim=0)
             fits = []
@@ -70,7 +74,7 @@ def naive_logits(views, evidence, positive, negative, scale, region_scale, compe
             pair = torch.stack([z_neg, z_pos]).softmax(dim=0)
             torch.testing.assert_close(torch.sigmoid(z_pos - z_neg), pair[1])
             logits.append(z_pos - z_neg)
-    return torch.stack(logits).view(len(regions), len(NAMES))
+    return torch.stack(logits).view(len(regions), len(names))
 
 
 @pytest.mark.parametrize("tower", TOWERS)
@@ -99,6 +103,56 @@ def test_logits_loss_and_gradients_equal_a_naive_computation(method, tower, buil
     gradients = [torch.autograd.grad(loss, contexts) for _, loss in found]
     for values in (*zip(*found, strict=True), *zip(*gradients, strict=True)):
         assert_as_exact(*values)
+
+
+@pytest.mark.parametrize("method", ["DualCoOp", "DualCoOpPP"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_step_on_drawn_classes_equals_a_naive_one_that_knows_no_others(method, shared, tmp_path):
+    node = f"TRAINER.{method.upper()}"
+    write_calm_set(tmp_path, "RN")
+    more = (f"{node}.CLASSES_PER_STEP", 2, f"{node}.CSC", not shared)
+    more += (f"{node}.UNSEEN", "['tv']" if shared else "[]", *PAPER_LOSS)
+    more += ("TRAINER.LOSS.ASL.EPS", 1e-30)  # the naive loss has no floor
+    trainer = build_trainer(tmp_path, method, tmp_path / "out", *more, tower="RN")
+    model, learner = trainer.model, trainer.model.learner
+    contexts = [learner.get_parameter(f"ctx_{role}") for role in model.roles]
+    scales = {"DualCoOp": (100, 20), "DualCoOpPP": (math.exp(3), math.exp(3))}[method]
+    seen = set()
+    batches = list(trainer.train_loader_x)
+    trainer.data.start_epoch(1)
+    for batch in [*batches, *trainer.train_loader_x]:
+        views, targets = trainer.parse_batch_train(batch)
+        targets[:, 0] = -1  # nobody knows whether there are cats
+        regions = views.local_features  # of a random tower, which differ little among themselves
+        regions = F.normalize(regions + 0.2 * torch.randn(regions.shape), dim=-1)
+        views = Features(views.global_features, regions)
+        loss = model.terms(views, targets, *trainer.data.batch_places(batch))["loss"]
+        known = torch.tensor([False, True, True, not shared])
+        drawn = sorted(draw_classes(batch["sample_seed"], known, 2).tolist())
+        texts = {role: model.encode_role(role)[drawn] for role in model.roles}
+        evidence = texts.get("evidence", texts["pos"])
+        given = (views, evidence, texts["pos"], texts["neg"], *scales)
+        expected = naive_logits(*given, competition=method == "DualCoOpPP", names=drawn)
+        entries = naive.asymmetric(expected, targets[:, drawn], 2, 1, 0.05, detach=True)
+        naive_loss = naive.reduced(entries, "per_image", images=len(targets))
+        torch.testing.assert_close(loss, naive_loss, rtol=1e-4, atol=1e-5)
+        assert_same_gradients(loss, naive_loss, contexts)
+        seen.add(tuple(drawn))
+    assert seen == {(1, 2)} if shared else len(seen) > 1
+    assert len(model.text_features()[0]) == len(NAMES)  # an evaluation has all
+
+
+def test_as_many_drawn_classes_as_there_are_change_nothing(build):
+    losses = []
+    for count in (0, len(NAMES), 99):
+        trainer = build("TRAINER.DUALCOOP.CLASSES_PER_STEP", count)
+        batch = next(iter(trainer.train_loader_x))
+        views, targets = trainer.parse_batch_train(batch)
+        places = trainer.data.batch_places(batch)
+        losses.append(trainer.model.terms(views, targets, *places)["loss"].item())
+    assert len(set(losses)) == 1
+    with pytest.raises(ValueError, match="CLASSES_PER_STEP must be"):
+        build("TRAINER.DUALCOOP.CLASSES_PER_STEP", -1)
 
 
 def test_the_same_contexts_for_both_signs_leave_every_class_undecided(build):

@@ -98,6 +98,50 @@ def test_protocol_and_metric_are_joined(path):
     assert table("") == [("DualCoOp", "not stated", "mAP", "", "")]  # of an earlier version
 
 
+def test_means_and_both_zero_shot_protocols_are_joined(path):
+    with path.open("a") as file:
+        file.write("DualCoOp,RN101,VOC07,partial mean 10-90%; 448 px,mAP,93.00,,,,a sixth\n")
+        file.write("DualCoOp,RN50,COCO14,48/17 ZSL,mAP,78.00,,,,a seventh\n")
+        file.write("DualCoOp,RN50,COCO14,48/17 GZSL,OP_top3,58.00,,,,a seventh\n")
+    voc = {"backbone": "RN101", "dataset": "VOC07", "score": "logit"}
+    results = [
+        make_result("DualCoOp", seed, config=f"c_LABEL_PROPORTION{p / 100:g}", **voc)
+        | {"protocol": f"partial {p}%", "metrics": {"mAP": 85.0 + p / 10 + seed}}
+        for seed in (1, 2)
+        for p in range(10, 100, 10)
+    ]
+    metrics = {"mAP": 70.0, "mAP_zsl": 77.0, "OP_top3": 50.0, "OP_top3_zsl": 1.0}
+    zero_shot = {"dataset": "COCO14", "protocol": "coco_48_17 full labels", "metrics": metrics}
+    table = published_table([*results, make_result("DualCoOp", **zero_shot)], "csv", path=path)
+    found = {
+        (r["protocol"], r["metric"], r["method"]): r for r in csv.DictReader(io.StringIO(table))
+    }
+    mean = found["partial mean 10-90%; 448 px", "mAP", "DualCoOp"]
+    assert [mean[k] for k in ("config", "seeds", "ours", "difference")] == [
+        "c",
+        "2",
+        "91.50",
+        "-1.50",
+    ]
+    ten = found["partial 10%; 448 px", "mAP", "DualCoOp"]
+    assert (ten["config"], ten["ours"]) == ("c_LABEL_PROPORTION0.1", "87.50")
+    assert found["48/17 ZSL", "mAP", "DualCoOp"]["ours"] == "77.00"
+    assert found["48/17 GZSL", "OP_top3", "DualCoOp"]["ours"] == "50.00"
+
+
+def test_every_published_protocol_can_be_one_of_ours():
+    """But for those of methods or data that are not ours to run."""
+    with PUBLISHED.open(encoding="utf-8", newline="") as file:
+        stated = {row["protocol"].partition(";")[0] for row in csv.DictReader(file)}
+    for protocol in ("partial 10%", "partial mean 10-90%", "48/17 ZSL", "48/17 GZSL", "925/81 ZSL",
+                     "16 novel classes, 0-shot", "16 novel classes, 1-shot", "zero-shot",
+                     "16 novel classes, 5-shot", "text-only training", "full labels",
+                     "zero-shot, images with labels", "text-only training, difficult positive",
+                     "text-only training, difficult-only ignored",
+                     "full labels, 119103/50720 split"):  # fmt: skip
+        assert protocol in stated, protocol
+
+
 def test_only_data_sets_with_runs_are_shown(path):
     table = published_table([make_result(dataset="COCOLT")], path=path)
     assert "+28.00" in table and "VOC-LT" not in table

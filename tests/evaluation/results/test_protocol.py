@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from dassl.config import get_cfg_default
 
+from datasets import nus_wide
 from datasets.base import long_tail_dataset
 from evaluation.results.protocol import protocol
 
@@ -18,11 +19,19 @@ from evaluation.results.protocol import protocol
         (["TEXT_AS_IMAGE", True], 30, "text-only training"),
         (["NUM_SHOTS", 16], 30, "16 shots"),
         (["CLASS_SPLIT", "coco_48_17"], 30, "coco_48_17 full labels"),
+        (["DIFFICULT", "ignore"], 30, "full labels, difficult-only ignored"),
+        (
+            ["DIFFICULT", "positive", "UNLABELED", "drop"],
+            0,
+            "zero-shot, difficult positive, images with labels",
+        ),
+        (["VARIANT", "asl"], 30, "full labels, 119103/50720 split"),
     ],
 )
 def test_what_training_saw(keys, epoch, words):
     cfg = get_cfg_default()
     long_tail_dataset.extend_cfg(cfg)
+    nus_wide.extend_cfg(cfg)
     cfg.DATASET.update(dict(zip(keys[::2], keys[1::2], strict=True)))
     assert protocol(cfg, epoch) == words
 

@@ -118,6 +118,7 @@ METHODS = {
     },
     "LMPT, random captions": ("LMPT", {"INPUT.CAPTION_PICK": "random", "PREC": "bf16"}),
     "DualCoOp": ("DualCoOp", {"CSC": False, "UNSEEN": "['dog']", "PREC": "bf16"}),
+    "DualCoOp, drawn classes": ("DualCoOp", {"CLASSES_PER_STEP": 2}),
     "DualCoOpPP": ("DualCoOpPP", {"N_CTX": 4}),
     "TaIDPT": ("TaIDPT", {"DATASET.TEXT_AS_IMAGE": True, "TRAINER.LOSS.NAME": "ranking"}),
     "TaIDPT, bf16": ("TaIDPT", {"DATASET.TEXT_AS_IMAGE": True, "PREC": "bf16"}),
