@@ -122,7 +122,9 @@ class TARPModel(PromptModel):
         options = self.options
         if not options.REGIONS:
             return features.global_features @ text[0].t()
-        margin, fit = (features.local_features @ anchors.t() for anchors in text[:2])  # [B, R, K C]
+        with self.clip.autocast():  # one product, in which the time of a step goes
+            both = features.local_features @ torch.cat(text[:2]).t()
+        margin, fit = both.chunk(2, dim=2)  # [B, R, K C] each
         is_text = features.mask is not None
         steepness = options.WORD_SCALE if is_text else options.REGION_SCALE
         pooled = region_pool(margin, self.learner.region_gain(fit), steepness, features.mask)
