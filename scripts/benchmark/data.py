@@ -103,7 +103,7 @@ def write_set(
         train: number of training images.
         test: number of test images.
         seed: of pixels and labels.
-        pictures: False writes empty files in their place.
+        pictures: whether to write these, or empty files in their place.
     """
     folder = root / FOLDER
     (folder / "jpeg").mkdir(parents=True)
