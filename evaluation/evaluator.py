@@ -18,7 +18,7 @@ from yacs.config import CfgNode
 from common.config.config_rules import Choice, Each, Number, check_values, declare_rules
 from common.groups import GROUPS
 from evaluation.fitted.fitted_files import Fitted
-from evaluation.metrics.output_link import LINKED, Link
+from evaluation.metrics.output_link import IDENTITY, LINKED, LINKS, Link
 from evaluation.metrics.scored_images import ScoredImages
 from evaluation.metrics.threshold_metrics import Decisions, decide, log_odds
 from evaluation.metrics.top_k import top_k_metrics
@@ -35,9 +35,10 @@ def extend_cfg(cfg: CfgNode) -> None:
     """Declare this module's config keys and choose its evaluator."""
     cfg.TEST.EVALUATOR = "MultiLabelLongTail"
     # Space that ranks the images: logit | sigmoid | softmax (over the classes) | softmax_link (of
-    # sigmoid((logit - LINK_CENTRE) / LINK_WIDTH)). A sigmoid keeps the order of the logits, so both
-    # give one mAP.
+    # LINK: sigmoid((logit - LINK_CENTRE) / LINK_WIDTH), or the logits). A sigmoid keeps the order
+    # of the logits, so both give one mAP.
     cfg.TEST.SCORE = "logit"
+    cfg.TEST.LINK = "sigmoid"  # sigmoid | identity: what softmax_link is a softmax of
     cfg.TEST.LINK_CENTRE = 0.0
     cfg.TEST.LINK_WIDTH = 0.0  # 0: no link; above 0, mAP is reported in that space, too
     # A class is predicted above this probability, in (0, 1): of the softmax if SCORE is softmax,
@@ -57,6 +58,7 @@ declare_rules(
     "TEST",
     {
         "SCORE": Choice(SCORES),
+        "LINK": Choice(LINKS),
         "LINK_CENTRE": Number(),
         "LINK_WIDTH": Number(least=0),
         "THRESHOLD": Number(above=0, below=1),
@@ -283,12 +285,14 @@ class MultiLabelLongTail(EvaluatorBase):
 
 
 def _link(test: CfgNode) -> Link | None:
+    if test.LINK == "identity":
+        return IDENTITY
     if test.LINK_WIDTH > 0:
         return Link(test.LINK_CENTRE, test.LINK_WIDTH)
     if test.SCORE == LINKED:
         raise ValueError(
-            f"TEST.SCORE {LINKED} needs TEST.LINK_CENTRE and a TEST.LINK_WIDTH above 0, which "
-            "scripts/choose_link.py chooses on validation images."
+            f"TEST.SCORE {LINKED} needs TEST.LINK identity, or TEST.LINK_CENTRE and a "
+            "TEST.LINK_WIDTH above 0, which scripts/choose_link.py chooses on validation images."
         )
     return None
 

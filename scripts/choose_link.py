@@ -3,7 +3,8 @@ r"""Choose the output link of TEST.SCORE softmax_link on a run's validation imag
     python scripts/choose_link.py --model-dir output/LMPT
 
 It prints mAP of these images by logits, by a softmax over the classes, and by a softmax of
-sigmoid((logit - centre) / width) at the best centre and width, and the words that evaluate with it.
+the best link: sigmoid((logit - centre) / width), or the logits themselves. The last line has the
+words that evaluate with it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from common.user_errors import run_command
 from evaluation.metrics.average_precision import average_precision
-from evaluation.metrics.output_link import LINKED, choose_link
+from evaluation.metrics.output_link import LINKED, choose_link, link_keys
 from evaluation.results.saved_scores import rank_scores
 from prediction import load_run
 from prediction.run_flags import fit_parser
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for space in ("logit", "softmax", LINKED):
         ranked = rank_scores(scores.logits, space, link)
         print(f"mAP {space}: {100 * average_precision(ranked, scores.targets).nanmean():.2f}%")
-    print(f"TEST.SCORE {LINKED} TEST.LINK_CENTRE {link.centre:g} TEST.LINK_WIDTH {link.width:g}")
+    keys = {"TEST.SCORE": LINKED, **link_keys(link)}
+    print(*(f"{key} {value}" for key, value in keys.items()))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.readers.yaml_files import read_yaml
-from evaluation.metrics.output_link import choose_link
+from evaluation.metrics.output_link import choose_link, link_keys
 from evaluation.results.saved_scores import load_scores
 from sweeping.plan import Method, Plan
 from sweeping.recipe_files import keep_text, recipe_text
@@ -58,13 +58,12 @@ def write_chosen(plan: Plan, method: Method, best: Outcome) -> None:
     keep_text(chosen_file(method.folder), recipe_text(method.recipe, changes, about))
 
 
-def _link(scores: Path) -> dict[str, float]:
+def _link(scores: Path) -> dict[str, str | float]:
     """TEST.LINK_* as the trial's validation images choose it; empty without its scores."""
     if not scores.is_file():
         return {}
     saved = load_scores(scores)
-    link = choose_link(saved.logits, saved.targets)
-    return {"TEST.LINK_CENTRE": link.centre, "TEST.LINK_WIDTH": link.width}
+    return link_keys(choose_link(saved.logits, saved.targets))
 
 
 def refuse_late_trials(plan: Plan, method: Method) -> None:

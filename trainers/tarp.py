@@ -1,9 +1,10 @@
 """TARP: a text-anchored region probe, for long-tailed multi-label sets.
 
 Towers are frozen and no prompt is trained: each class has anchors, which are its text feature plus
-residuals. Regions are pooled class by class by how well they fit the positive anchor, and score by
-the positive minus the negative one; the whole image scores beside them. Captions may stand for
-images in a loss of their own, and a log prior of the classes is added to training's logits.
+residuals, which a penalty holds near it. Regions are pooled class by class by how well they fit the
+positive anchor, and score by the positive minus the negative one; further looks at the regions,
+learnt from nothing, and the whole image score beside them. Captions may stand for images in a loss
+of their own, and a log prior of the classes is added to training's logits.
 
 Ours; its parts are those of TaskRes, DualCoOp, TaI-DPT and logit adjustment (docs/methods.md).
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import torch
 from dassl.engine import TRAINER_REGISTRY
 from torch import Tensor, nn
 from yacs.config import CfgNode
@@ -39,6 +41,7 @@ class TARPModel(PromptModel):
         classnames: C names.
         clip: the frozen towers.
         class_counts: training images of each class [C], for the log prior; None adds none.
+        images: training images, which PULL is set against; 0 leaves the penalty out.
         texts: from random numbers [B] to the features of B labelled sentences and their targets
             [B, C]; None leaves the loss on captions out.
         **more: as of `PromptModel`.
@@ -49,10 +52,11 @@ class TARPModel(PromptModel):
         "TEMPLATES": "",  # ours (assets/templates.txt) | a file, one template a line
         "DESCRIPTIONS": "",  # a JSON file, {class name: [sentences]}
         "REGIONS": True,  # the branch of regions
+        "LOOKS": 2,  # of a class at the regions; those after the first start at a score of 0
         "NEGATIVES": "learnt",  # learnt | mean | off: what regions are told apart from
         "RESIDUALS": True,  # anchors move away from the text features
         "LOGIT_SCALE": 20.0,  # s1, of the branch of regions
-        "GLOBAL_SCALE": 10.0,  # s2, of the branch of the whole image; 0: no such branch
+        "GLOBAL_SCALE": 5.0,  # s2, of the branch of the whole image; 0: no such branch
         "LOGIT_SCALE_LEARNABLE": True,  # train both, from there
         "REGION_SCALE": 20.0,  # beta, steepness of the softmax over regions
         "WORD_SCALE": 50.0,  # and over a caption's words
@@ -60,7 +64,8 @@ class TARPModel(PromptModel):
         "CLASS_BIAS": -2.0,  # where every class's logit bias starts
         "CLASS_BIAS_LEARNABLE": True,  # train them, from there
         "TAU": 0.5,  # of the log prior that is added to training's logits; 0: none
-        "LAMBDA": 1.0,  # weight of the loss on captions, where the data set has some; 0: none
+        "LAMBDA": 0.0,  # weight of the loss on captions, where the data set has some; 0: none
+        "PULL": 50.0,  # of the residuals towards 0: PULL / 2 x their squares, as one image weighs 1
     }
 
     def __init__(
@@ -68,11 +73,13 @@ class TARPModel(PromptModel):
         classnames: Sequence[str],
         clip: FrozenClip,
         class_counts: Tensor | None = None,
+        images: int = 0,
         texts: DrawTexts | None = None,
         **more: Any,  # noqa: ANN401 - as PromptModel's
     ) -> None:
         super().__init__(classnames, clip, **more)
         self.texts, self.shift = texts, 0.0
+        self.pull = self.options.PULL / (images * len(classnames)) if images else 0.0
         if class_counts is not None:
             self.shift = self.options.TAU * centred_log_prior(class_counts.to(clip.device))  # [C]
 
@@ -88,12 +95,13 @@ class TARPModel(PromptModel):
         sentences = class_sentences(self.classnames, *sources)
         learner = TextAnchors(
             ensemble_features(sentences, self.clip.text_encoder),
-            options.REGIONS,
+            options.LOOKS if options.REGIONS else 0,
             options.GLOBAL_SCALE > 0,
             options.NEGATIVES,
             options.RESIDUALS,
             options.CLASS_BIAS,
             options.CLASS_BIAS_LEARNABLE,
+            torch.Generator().manual_seed(self.seed),
         )
         whole = LogitScale(options.GLOBAL_SCALE, learner.whole and options.LOGIT_SCALE_LEARNABLE)
         if options.REGIONS:
@@ -106,7 +114,7 @@ class TARPModel(PromptModel):
         return learner
 
     def text_features(self) -> tuple[Tensor, ...]:
-        """The anchors, [C, D] each; see `TextAnchors.forward`."""
+        """The anchors; see `TextAnchors.forward`."""
         return self.learner()
 
     def cosines(self, features: Features, text: tuple[Tensor, ...]) -> Tensor:
@@ -114,10 +122,13 @@ class TARPModel(PromptModel):
         options = self.options
         if not options.REGIONS:
             return features.global_features @ text[0].t()
-        margin, fit = (features.local_features @ anchors.t() for anchors in text[:2])  # [B, R, C]
+        with self.clip.autocast():  # one product, in which the time of a step goes
+            both = features.local_features @ torch.cat(text[:2]).t()
+        margin, fit = both.chunk(2, dim=2)  # [B, R, K C] each
         is_text = features.mask is not None
         steepness = options.WORD_SCALE if is_text else options.REGION_SCALE
-        return region_pool(margin, self.learner.region_gain(fit), steepness, features.mask)
+        pooled = region_pool(margin, self.learner.region_gain(fit), steepness, features.mask)
+        return pooled.unflatten(1, (-1, len(self.classnames))).sum(dim=1)
 
     def logits(self, features: Features, text: tuple[Tensor, ...]) -> Tensor:
         """Logits [B, C]: both branches, scaled, and a bias for each class."""
@@ -127,13 +138,17 @@ class TARPModel(PromptModel):
         return logits
 
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """The loss on images + LAMBDA * that on as many captions, both with the log prior."""
+        """The loss on images, the penalty on residuals, and LAMBDA * the loss on as many captions.
+
+        Logits are judged with the log prior.
+        """
         images = self.criterion(logits + self.shift, targets)
+        loss = images + self.pull / 2 * self.learner.square() if self.pull else images
         if self.texts is None:
-            return {"loss": images}
+            return {"loss": loss, "loss_images": images}
         features, labels = self.texts(batch.sample_seed)
         captions = self.criterion(self.logits(features, batch.text) + self.shift, labels)
-        loss = images + self.options.LAMBDA * captions
+        loss = loss + self.options.LAMBDA * captions
         return {"loss": loss, "loss_images": images, "loss_captions": captions}
 
 
@@ -146,6 +161,8 @@ declare_rules(
         "CLASS_BIAS": Number(),
         "TAU": Number(least=0),
         "LAMBDA": Number(least=0),
+        "LOOKS": Number(least=1, whole=True),
+        "PULL": Number(least=0),
     },
 )
 
@@ -179,7 +196,10 @@ class TARP(PromptTrainer):
         Raises:
             ValueError: there are captions, and none can be used.
         """
-        arguments = {"class_counts": self.data.class_counts}
+        arguments = {
+            "class_counts": self.data.class_counts,
+            "images": len(self.data.targets),
+        }
         if self.method_cfg.LAMBDA == 0:
             return arguments
         try:
@@ -187,12 +207,3 @@ class TARP(PromptTrainer):
         except ValueError as error:
             raise ValueError(f"{error} Or do without: TRAINER.TARP.LAMBDA 0") from error
         return arguments if texts is None else {**arguments, "texts": texts.draw}
-
-    def param_groups(self, learner: TextAnchors) -> list[dict[str, Any]]:
-        """Residuals decay towards the text features; scales and biases have no decay."""
-        all_of_it = [{"params": list(learner.parameters())}]
-        first, *others = super().param_groups(learner) or all_of_it
-        residuals = {id(parameter) for parameter in learner.residuals.values()}
-        moved = [p for p in first["params"] if id(p) in residuals]
-        free = [p for p in first["params"] if id(p) not in residuals]
-        return [{"params": moved}, {"params": free, "weight_decay": 0.0}, *others]

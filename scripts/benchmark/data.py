@@ -85,7 +85,14 @@ def write_weights(path: Path, backbone: str) -> None:
     save_file({name: value.contiguous() for name, value in tensors.items()}, path)
 
 
-def write_set(root: Path, names: tuple[str, ...], train: int, test: int, seed: int = 0) -> None:
+def write_set(
+    root: Path,
+    names: tuple[str, ...],
+    train: int,
+    test: int,
+    seed: int = 0,
+    pictures: bool = True,
+) -> None:
     """Write a set in the layout of ListLT below `root`/pictures.
 
     Labels are long-tailed, every class has an image, and each training image has one caption.
@@ -96,6 +103,7 @@ def write_set(root: Path, names: tuple[str, ...], train: int, test: int, seed: i
         train: number of training images.
         test: number of test images.
         seed: of pixels and labels.
+        pictures: whether to write these, or empty files in their place.
     """
     folder = root / FOLDER
     (folder / "jpeg").mkdir(parents=True)
@@ -108,7 +116,7 @@ def write_set(root: Path, names: tuple[str, ...], train: int, test: int, seed: i
         rows = []
         for index, present in enumerate(_draw_labels(size, len(names), rng)):
             path = f"jpeg/{split}{index:05d}.jpg"
-            (folder / path).write_bytes(_picture(noise, rng))
+            (folder / path).write_bytes(_picture(noise, rng) if pictures else b"")
             rows.append(f"{path} {' '.join(map(str, present))}\n")
             if split == "train":
                 captions.append(f"{path} a {names[present[0]]} and other things on a street\n")

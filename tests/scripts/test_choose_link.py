@@ -19,11 +19,14 @@ def test_the_printed_words_evaluate_with_the_chosen_link(tmp_path, capsys):
     chosen = float(re.search(r"mAP softmax_link: ([0-9.]+)%", printed)[1])
     assert chosen > 0 and "from scores.npz" in printed
     link = printed.splitlines()[-1].split()
-    assert link[::2] == ["TEST.SCORE", "TEST.LINK_CENTRE", "TEST.LINK_WIDTH"]
+    keys = dict(zip(link[::2], link[1::2], strict=True))
+    assert [*keys][:2] == ["TEST.SCORE", "TEST.LINK"]
     train.main(
         arguments(tmp_path, "CoOp", run, *words, "--eval-only", "--model-dir", str(run), *link)
     )
     found = json.loads((run / "results_eval.json").read_text())
     assert abs(found["metrics"]["mAP"] - chosen) < 0.02
-    assert found["link"] == {"centre": float(link[3]), "width": float(link[5])}
+    centre, width = (float(keys.get(f"TEST.LINK_{key}", 0)) for key in ("CENTRE", "WIDTH"))
+    assert found["link"] == {"centre": centre, "width": width}
+    assert (width == 0) == (keys["TEST.LINK"] == "identity")
     assert found["metrics"]["mAP_softmax_link"] == found["metrics"]["mAP"]

@@ -62,7 +62,9 @@ def test_settings_are_chosen_without_a_test_picture_at_hand(command, tmp_path, c
     assert (found["split"], found["seed"]) == ("test", 3)
     assert found["epoch"] == recipe["OPTIM"]["MAX_EPOCH"] == int(best["OPTIM.MAX_EPOCH"])
     link = recipe["TEST"]
-    assert found["link"] == {"centre": link["LINK_CENTRE"], "width": link["LINK_WIDTH"]}
+    centre, width = link.get("LINK_CENTRE", 0.0), link.get("LINK_WIDTH", 0.0)
+    assert found["link"] == {"centre": centre, "width": width}
+    assert (width == 0) == (link["LINK"] == "identity")
     assert found["recipe"] == {
         "chosen_on": "val",
         "trials": 2,

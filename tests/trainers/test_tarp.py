@@ -43,7 +43,7 @@ def random_features(seed, count, regions, masked=False):
 def model_of(tower="ViT", texts=None, **options):
     clip = FrozenClip(random_clip(tower), regions=RegionOptions())
     criterion = build_loss("bce", COUNTS, 49)
-    return TARPModel(NAMES, clip, COUNTS, texts, criterion=criterion, **options)
+    return TARPModel(NAMES, clip, COUNTS, 49, texts, criterion=criterion, **options)
 
 
 def stir(learner):
@@ -78,6 +78,14 @@ def naive_logits(learner, features, options):
                     weight / sum(weights) * (region @ (positive - negative))
                     for weight, region in zip(weights, regions, strict=True)
                 )
+                for k in range(options.LOOKS - 1 if "guide" in moves else 0):
+                    guide = learner.beside[k, c] + moves["guide"][k, c]
+                    guide = guide / guide.square().sum().sqrt()
+                    weights = [(beta * region @ guide).exp() for region in regions]
+                    pooled = pooled + sum(
+                        weight / sum(weights) * (region @ moves["value"][k, c])
+                        for weight, region in zip(weights, regions, strict=True)
+                    )
                 z = z + options.LOGIT_SCALE * learner.affine.log_gain.exp() * pooled
             if options.GLOBAL_SCALE:
                 scale = learner.global_scale if options.REGIONS else learner.affine
@@ -100,6 +108,8 @@ SWITCHES = {
     "mean negative": {"NEGATIVES": "mean"},
     "no negative": {"NEGATIVES": "off"},
     "no residuals": {"RESIDUALS": False},
+    "one look": {"LOOKS": 1},
+    "three looks": {"LOOKS": 3, "PULL": 0.0},
     "other scales": {"LOGIT_SCALE": 7.0, "GLOBAL_SCALE": 3.0, "REGION_SCALE": 5.0, "TAU": 0.0},
 }
 
@@ -134,7 +144,9 @@ def test_logits_loss_and_gradients_equal_naive_loops(switches):
         ):
             shifted = scores + torch.tensor(shift, dtype=z.dtype)
             parts.append(naive.reduced(naive.bce(shifted, targets), "mean"))
-        found.append((z, parts[0] + 0.7 * parts[1]))
+        moves = its.residuals.values()
+        pull = options.PULL / 2 * sum(d.square().sum() for d in moves) / (49 * len(NAMES))
+        found.append((z, parts[0] + 0.7 * parts[1] + pull))
         learners.append(its)
     gradients = [
         torch.autograd.grad(value, [*its.parameters()], retain_graph=True)
@@ -146,7 +158,7 @@ def test_logits_loss_and_gradients_equal_naive_loops(switches):
 
 @pytest.mark.parametrize("tower", TOWERS)
 def test_before_training_it_is_its_zero_shot_scorer(tower):
-    """20 x regions weighed by softmax(20 f t), scored by f (t - m), + 10 x g (t - m) - 2."""
+    """20 x regions weighed by softmax(20 f t), scored by f (t - m), + 5 x g (t - m) - 2."""
     model = model_of(tower)
     clip_model = model.clip.clip_model
     texts = clip_model.encode_text(tokenize([f"a photo of a {name}." for name in NAMES]))
@@ -154,7 +166,7 @@ def test_before_training_it_is_its_zero_shot_scorer(tower):
     images = random_features(3, 4, 6)
     centred, fits = texts - texts.mean(dim=0), images.local_features @ texts.t()
     regions = ((20 * fits).softmax(dim=1) * (images.local_features @ centred.t())).sum(dim=1)
-    expected = 20 * regions + 10 * images.global_features @ centred.t() - 2
+    expected = 20 * regions + 5 * images.global_features @ centred.t() - 2
     found = model.logits(images, model.text_features())
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
@@ -175,7 +187,8 @@ def build(roots, tmp_path):
         (),
         ("REGIONS", False),
         ("GLOBAL_SCALE", 0.0, "NEGATIVES", "off"),
-        ("RESIDUALS", False, "LAMBDA", 0.0),
+        ("RESIDUALS", False),
+        ("LAMBDA", 1.0, "LOOKS", 1),
         ("CLASS_BIAS_LEARNABLE", False, "LOGIT_SCALE_LEARNABLE", False, "PREC", "bf16"),
         ("REGION_SCALE_LEARNABLE", False, "NEGATIVES", "mean", "TEMPLATES", "ours"),
     ],
@@ -190,42 +203,33 @@ def test_every_switch_trains_all_that_it_leaves(changes, build):
         assert torch.equal(parameter, start[name]) == (not parameter.requires_grad), name
 
 
-def test_residuals_alone_decay(build):
-    trainer = build("OPTIM.WEIGHT_DECAY", "0.5", "OPTIM.LR", "0.1", "OPTIM.WARMUP_EPOCH", "0")
+def test_the_pull_is_set_against_the_training_images(build):
+    """It is that of PULL / 2 x squares beside a sum of losses over images and classes."""
+    trainer = build("TRAINER.TARP.PULL", 3.0)
     learner = trainer.model.learner
-    with torch.no_grad():
-        for parameter in learner.parameters():
-            parameter.fill_(1.0)
-            parameter.grad = torch.zeros_like(parameter)
-    trainer.optim.step()
-    for name, parameter in learner.named_parameters():  # AdamW: x - rate * decay * x
-        expected = 0.95 if name.startswith("residuals") else 1.0
-        torch.testing.assert_close(parameter, torch.full_like(parameter, expected))
-
-
-def test_a_tuned_tower_keeps_its_own_rate_and_decay(build):
-    words = ("TRAINER.TUNE.NAME", "norm", "TRAINER.TUNE.LR_MULT", "0.1", "OPTIM.LR", "0.1")
-    trainer = build(*words, "OPTIM.WEIGHT_DECAY", "0.5", "OPTIM.WARMUP_EPOCH", "0")
-    moved, free, tower = trainer.optim.param_groups
-    assert len(moved["params"]) == 3 and len(free["params"]) == 4
-    assert [group["weight_decay"] for group in (moved, free, tower)] == [0.5, 0.0, 0.5]
-    assert tower["lr"] == pytest.approx(0.01) and tower["params"]
+    stir(learner)
+    batch = next(iter(trainer.train_loader_x))
+    inputs = (*trainer.parse_batch_train(batch), *trainer.data.batch_places(batch))
+    terms = trainer.model.terms(*inputs)
+    squares = sum(d.square().sum().item() for d in learner.residuals.values())
+    found = (terms["loss"] - terms["loss_images"]).item()
+    assert found == pytest.approx(1.5 * squares / trainer.data.targets.numel(), rel=1e-3)
 
 
 def test_captions_are_those_of_the_data_set(build, roots, capsys):
-    trainer = build("DATASET.TEXT_TEMPLATES", "1")
+    trainer = build("DATASET.TEXT_TEMPLATES", "1", "TRAINER.TARP.LAMBDA", 1.0)
     assert "Training on texts beside images: 21 sentences" in capsys.readouterr().out
     features, targets = trainer.model.texts(torch.arange(1000))
     assert features.mask.shape[0] == len(targets) == 1000
     own = targets[:21]  # the captions name all classes of their images; templates follow
     assert torch.equal(own, trainer.data.targets) and (targets[21:60].sum(dim=1) == 1).all()
-    assert build("TRAINER.TARP.LAMBDA", 0.0).model.texts is None
+    assert build().model.texts is None
 
 
 def test_a_set_without_captions_is_trained_on_images_alone(roots, tmp_path, build):
     root = shutil.copytree(roots["ViT"], tmp_path / "bare")
     (root / "mine" / "captions.txt").unlink()
-    trainer = build("OPTIM.MAX_EPOCH", "1", root=root)
+    trainer = build("OPTIM.MAX_EPOCH", "1", "TRAINER.TARP.LAMBDA", 1.0, root=root)
     assert trainer.model.texts is None
     trainer.train()
     assert results(tmp_path / "out")["epoch"] == 1
@@ -235,8 +239,8 @@ def test_captions_that_name_no_class_tell_how_to_do_without(roots, tmp_path, bui
     root = shutil.copytree(roots["ViT"], tmp_path / "other")
     (root / "mine" / "captions.txt").write_text("pictures/train0.png the weather\n")
     with pytest.raises(ValueError, match=r"names a class.*Or do without: TRAINER.TARP.LAMBDA 0"):
-        build(root=root)
-    assert build("TRAINER.TARP.LAMBDA", 0.0, root=root).model.texts is None
+        build("TRAINER.TARP.LAMBDA", 1.0, root=root)
+    assert build(root=root).model.texts is None
 
 
 def test_captions_alone_can_be_trained_on(build, tmp_path):
@@ -269,7 +273,7 @@ def test_what_makes_no_sense_is_refused(build):
         build(f"{node}.NEGATIVES", "learned")
     with pytest.raises(ValueError, match="takes TEMPLATES or DESCRIPTIONS, got both"):
         build(f"{node}.TEMPLATES", "ours", f"{node}.DESCRIPTIONS", "x.json")
-    for key in ("TAU", "LAMBDA", "GLOBAL_SCALE", "WORD_SCALE"):
+    for key in ("TAU", "LAMBDA", "GLOBAL_SCALE", "WORD_SCALE", "PULL"):
         with pytest.raises(ValueError, match=f"{key} must be 0 or more, got -1"):
             build(f"{node}.{key}", -1.0)
 

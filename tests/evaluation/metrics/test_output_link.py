@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from evaluation.metrics.average_precision import average_precision
-from evaluation.metrics.output_link import Link, choose_link
+from evaluation.metrics.output_link import IDENTITY, Link, choose_link, link_keys
 
 
 @pytest.fixture
@@ -43,6 +43,22 @@ def test_the_chosen_link_beats_the_plain_softmax_where_images_hold_several_objec
     assert chosen > mean_precision(logits.double().log_softmax(dim=1)) + 0.05
     for other in (Link(-5.0, 0.1), Link(link.centre + 2, link.width), Link(0.0, 0.01)):
         assert chosen >= mean_precision(other.log_softmax(logits)) - 1e-12
+
+
+def test_the_logits_themselves_are_chosen_where_no_sigmoid_helps():
+    """One object an image, and an image's strength that is noise: what the softmax takes out."""
+    rng = torch.Generator().manual_seed(5)
+    targets = torch.eye(5, dtype=torch.long)[torch.arange(200) % 5]
+    logits = 6.0 * targets + torch.randn(200, 5, generator=rng)
+    logits = logits + 40 * torch.randn(200, 1, generator=rng)
+    assert choose_link(logits, targets) == IDENTITY
+    assert torch.equal(IDENTITY.log_softmax(logits), logits.double().log_softmax(dim=1))
+    assert link_keys(IDENTITY) == {"TEST.LINK": "identity"}
+
+
+def test_keys_of_a_sigmoid():
+    expected = {"TEST.LINK": "sigmoid", "TEST.LINK_CENTRE": 1.5, "TEST.LINK_WIDTH": 0.5}
+    assert link_keys(Link(1.5, 0.5)) == expected
 
 
 def test_the_choice_ignores_unknown_targets(scored):
