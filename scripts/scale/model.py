@@ -218,16 +218,25 @@ def forecast(job: Job, rates: Rates = GPU) -> list[dict[str, object]]:
             {
                 "set": job.name,
                 "GPUs": ranks,
-                "encoding (h)": f"{encoding / 3600:.3g}",
-                "step (ms)": f"{1000 * step:.3g}",
+                "encoding": duration(encoding),
+                "a step": duration(step),
                 "of it exchanges": f"{exchanged / step:.0%}",
-                "training (h)": f"{steps * step / 3600:.3g}",
+                "training": duration(steps * step),
                 "efficiency": f"{alone / total / ranks:.0%}",
-                "features (GB)": f"{globals_ / 1e9:.3g}",
-                "with regions (GB)": f"{regions / 1e9:.3g}",
+                "features (GB)": f"{globals_ / 1e9:,.1f}",
+                "with regions (GB)": f"{regions / 1e9:,.1f}",
             }
         )
     return rows
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them: "81 ms", "2.5 s", "33 min", "14 h"."""
+    for limit, factor, unit in ((1, 1000, "ms"), (120, 1, "s"), (7200, 1 / 60, "min")):
+        if seconds < limit:
+            value = seconds * factor
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{seconds / 3600:.1f} h"
 
 
 if __name__ == "__main__":
