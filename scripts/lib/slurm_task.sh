@@ -16,7 +16,7 @@ export LMPT_LOCK_PATIENCE="${LMPT_LOCK_PATIENCE:-120}"
 if ((ranks * SLURM_JOB_NUM_NODES == 1)); then
     exec "${words[@]}"
 fi
-first="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"
+first="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)"
 exec srun --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "${words[0]}" -m torch.distributed.run \
     --nnodes="$SLURM_JOB_NUM_NODES" --nproc_per_node="$ranks" --max_restarts=3 \
     --rdzv_id="$SLURM_JOB_ID" --rdzv_backend=c10d \

@@ -96,7 +96,7 @@ def test_without_an_environment_paths_are_the_projects(script):
         (["shape_lt", "tiny", "CoOp"], "DATASET must be one of .*Did you mean shapes_lt?"),
         (["shapes_lt", "tinny", "CoOp"], "CFG of CoOp must be one of .*Did you mean tiny?"),
         (["shapes_lt", "tiny", "CoOp lmpt"], "TRAINER must be one of .*Did you mean LMPT?"),
-        (["shapes_lt", "tiny", "Q"], r"TRAINER must be one of CoCoOp CoOp .*, got Q\.$"),
+        (["shapes_lt", "tiny", "Q"], r"TRAINER must be one of CPRFL CoCoOp CoOp .*, got Q\.$"),
         (["shapes_lt", "tiny", "CoOp", "1 2", "OPTIM.LR"], "pairs KEY VALUE, got: OPTIM.LR"),
         (["shapes_lt", "tiny", " "], "TRAINERS is empty"),
         (["shapes_lt"], 'expected DATASET CFG "TRAINERS", got 1 words'),

@@ -114,4 +114,4 @@ def test_every_trainer_has_a_recipe_for_every_backbone_and_data_set():
                 more = ["--dataset-config-file", str(dataset)]
                 cfg = train.build_cfg(train.build_parser().parse_args([*words, *more]))
                 assert cfg.MODEL.BACKBONE.NAME == backbone
-                assert cfg.OPTIM.NAME in ("sgd", "adamw") or trainer == "ZeroshotCLIP"
+                assert cfg.OPTIM.NAME in ("sgd", "adam", "adamw") or trainer == "ZeroshotCLIP"
