@@ -12,7 +12,8 @@ at any time; the same command goes on with the images that have no caption yet.
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import functools
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -210,19 +211,27 @@ def _append(file: BinaryIO, rows: str) -> None:
     os.fsync(file.fileno())  # what the bar shows as done stays done
 
 
+@functools.cache
 def _list_files() -> ModuleType:
-    """Our parser of lists, loaded by its place.
+    """Our parser of lists, found in our package `datasets`, which is then unknown again.
 
-    An import of `datasets.files.list_files` would put our package in the place of Hugging Face's
-    `datasets`, which transformers looks for.
+    It would stand in the place of Hugging Face's `datasets`, which transformers looks for. The
+    package's own start, which registers data sets, is left out.
     """
-    name = "lmpt_list_files"
-    if name not in sys.modules:
-        place = PROJECT / "datasets" / "files" / "list_files.py"
-        spec = importlib.util.spec_from_file_location(name, place)
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
+    others = _take_out_datasets()
+    package = ModuleType("datasets")
+    package.__path__ = [str(PROJECT / "datasets")]
+    sys.modules["datasets"] = package
+    try:
+        return importlib.import_module("datasets.files.list_files")
+    finally:
+        _take_out_datasets()
+        sys.modules.update(others)
+
+
+def _take_out_datasets() -> dict[str, ModuleType]:
+    names = [name for name in sys.modules if name.partition(".")[0] == "datasets"]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 def _hide_project() -> None:
