@@ -18,7 +18,7 @@ from yacs.config import CfgNode
 from common.config.config_rules import Choice, Each, Number, check_values, declare_rules
 from common.groups import GROUPS
 from evaluation.fitted.fitted_files import Fitted
-from evaluation.metrics.output_link import IDENTITY, LINKED, LINKS, Link
+from evaluation.metrics.output_link import LINKED, LINKS, link_of
 from evaluation.metrics.scored_images import ScoredImages
 from evaluation.metrics.threshold_metrics import Decisions, decide, log_odds
 from evaluation.metrics.top_k import top_k_metrics
@@ -90,7 +90,7 @@ class MultiLabelLongTail(EvaluatorBase):
         super().__init__(cfg)
         check_values(cfg.TEST, "TEST")
         self.score = cfg.TEST.SCORE
-        self.link = _link(cfg.TEST)
+        self.link = link_of(cfg.TEST)
         self.threshold = cfg.TEST.THRESHOLD
         self.top_k = [int(k) for k in cfg.TEST.TOP_K]
         self._names = None if lab2cname is None else [lab2cname[c] for c in sorted(lab2cname)]
@@ -282,19 +282,6 @@ class MultiLabelLongTail(EvaluatorBase):
             about["thresholds of CP_chosen to OF1_chosen"] = self.chosen.about()
         lines = [*class_lines(self.per_class)] if self.cfg.TEST.PER_CLASS_RESULT else []
         print("\n".join([*lines, *result_lines(self.metrics, self.per_class, total, about)]))
-
-
-def _link(test: CfgNode) -> Link | None:
-    if test.LINK == "identity":
-        return IDENTITY
-    if test.LINK_WIDTH > 0:
-        return Link(test.LINK_CENTRE, test.LINK_WIDTH)
-    if test.SCORE == LINKED:
-        raise ValueError(
-            f"TEST.SCORE {LINKED} needs TEST.LINK identity, or TEST.LINK_CENTRE and a "
-            "TEST.LINK_WIDTH above 0, which scripts/choose_link.py chooses on validation images."
-        )
-    return None
 
 
 def _percent(average_precisions: Tensor) -> list[float | None]:

@@ -12,13 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.choices import hint
-from datasets.files.list_files import (
-    SHOWN_PROBLEMS,
-    DataFileError,
-    Problem,
-    iter_rows,
-    name_in_words,
-)
+from datasets.files.list_files import name_in_words
+from datasets.files.text_rows import SHOWN_PROBLEMS, DataFileError, Problem, iter_rows
 
 TABLES = Path(__file__).resolve().parents[1] / "class_splits"
 _WORDS = ("seen", "unseen")

@@ -12,7 +12,8 @@ from pathlib import Path
 from common.files import MAX_BYTES
 from common.readers.json_files import read_json
 from datasets.files.json_records import records
-from datasets.files.list_files import DataFileError, Problem, iter_rows, split_path
+from datasets.files.list_files import split_path
+from datasets.files.text_rows import DataFileError, Problem, iter_rows
 
 
 def read_captions(path: str | Path, prefix: str = "") -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ import numpy as np
 from common.files import read_whole
 from common.readers.pickles.arrays import ARRAYS
 from common.readers.pickles.machine import read_pickle
-from datasets.files.list_files import DataFileError, Problem
+from datasets.files.text_rows import DataFileError, Problem
 
 
 def read_class_freq(path: str | Path) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import Any
 
-from datasets.files.list_files import MAX_PROBLEMS, Problem
+from datasets.files.text_rows import MAX_PROBLEMS, Problem
 
 _WORDS = {int: "integer", str: "text", int | str: "integer or text"}
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from common.readers.json_files import read_json
 from datasets.files.json_records import records
-from datasets.files.list_files import DataFileError, ListEntry, Problem
+from datasets.files.list_files import ListEntry
+from datasets.files.text_rows import DataFileError, Problem
 from datasets.official.made_lists import OfficialSet
 
 INSTANCES = {

@@ -12,11 +12,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from common.files import FileTooLargeError, read_whole
-from datasets.files.list_files import (
+from datasets.files.list_files import ListEntry
+from datasets.files.text_rows import (
     MAX_PROBLEMS,
     SHOWN_CHARACTERS,
     DataFileError,
-    ListEntry,
     Problem,
     iter_rows,
 )

@@ -14,13 +14,8 @@ from pathlib import Path
 
 from common.choices import hint
 from common.files import read_text
-from datasets.files.list_files import (
-    MAX_PROBLEMS,
-    SHOWN_PROBLEMS,
-    DataFileError,
-    ListEntry,
-    Problem,
-)
+from datasets.files.list_files import ListEntry
+from datasets.files.text_rows import MAX_PROBLEMS, SHOWN_PROBLEMS, DataFileError, Problem
 from datasets.official.made_lists import OfficialSet
 from datasets.official.nus_wide import read_concepts
 

@@ -17,13 +17,8 @@ from tqdm import tqdm
 
 from common.choices import hint
 from common.files import FileTooLargeError, read_whole
-from datasets.files.list_files import (
-    SHOWN_PROBLEMS,
-    DataFileError,
-    ListEntry,
-    Problem,
-    iter_rows,
-)
+from datasets.files.list_files import ListEntry
+from datasets.files.text_rows import SHOWN_PROBLEMS, DataFileError, Problem, iter_rows
 from datasets.official.made_lists import OfficialSet
 
 YEAR_FOLDER = "VOCdevkit/VOC2007"

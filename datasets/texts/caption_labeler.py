@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.choices import nearest
-from datasets.files.list_files import (
+from datasets.files.text_rows import (
     SHOWN_CHARACTERS,
     SHOWN_PROBLEMS,
     DataFileError,

@@ -17,7 +17,8 @@ from yacs.config import CfgNode
 from common.choices import hint
 from common.config.config_rules import Choice, Number, check_values, declare_rules
 from datasets.files.captions import read_captions
-from datasets.files.list_files import DataFileError, Problem, iter_rows, split_path
+from datasets.files.list_files import split_path
+from datasets.files.text_rows import DataFileError, Problem, iter_rows
 from datasets.texts.caption_labeler import TABLES, CaptionLabeler, Synonyms, read_synonyms
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "assets" / "templates.txt"

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from yacs.config import CfgNode
 
 from evaluation.metrics.average_precision import average_precision
 
-__all__ = ["IDENTITY", "LINKED", "LINKS", "Link", "choose_link", "link_keys"]
+__all__ = ["IDENTITY", "LINKED", "LINKS", "Link", "choose_link", "link_keys", "link_of"]
 
 LINKED = "softmax_link"  # the score space, among those of TEST.SCORE
 LINKS = {"sigmoid": "bounded scores", "identity": "the logits themselves"}  # of TEST.LINK
@@ -58,6 +59,24 @@ def link_keys(link: Link) -> dict[str, str | float]:
         "TEST.LINK_CENTRE": link.centre,
         "TEST.LINK_WIDTH": link.width,
     }
+
+
+def link_of(test: CfgNode) -> Link | None:
+    """The link that config keys under TEST name; None: there is none.
+
+    Raises:
+        ValueError: scores of a link are asked for, and there is none.
+    """
+    if test.LINK == "identity":
+        return IDENTITY
+    if test.LINK_WIDTH > 0:
+        return Link(test.LINK_CENTRE, test.LINK_WIDTH)
+    if test.SCORE == LINKED:
+        raise ValueError(
+            f"TEST.SCORE {LINKED} needs TEST.LINK identity, or TEST.LINK_CENTRE and a "
+            "TEST.LINK_WIDTH above 0, which scripts/choose_link.py chooses on validation images."
+        )
+    return None
 
 
 def choose_link(logits: Tensor, targets: Tensor) -> Link:

@@ -14,7 +14,8 @@ from common.readers.picture_files import open_picture
 from datasets.base.layout import Layout
 from datasets.files.captions import read_captions
 from datasets.files.class_freq import read_class_freq
-from datasets.files.list_files import DataFileError, ListEntry, read_labels, read_list
+from datasets.files.list_files import ListEntry, read_labels, read_list
+from datasets.files.text_rows import DataFileError
 from datasets.official.made_lists import lists_of
 from datasets.official.voc import labels_digest
 from scripts.data.sources import Facts, Published, Source

@@ -25,7 +25,8 @@ from common.choices import check_choice
 from common.user_errors import run_command
 from configuration import build_cfg
 from datasets.base.class_split import read_class_split
-from datasets.files.list_files import DataFileError, ListEntry, read_labels
+from datasets.files.list_files import ListEntry, read_labels
+from datasets.files.text_rows import DataFileError
 from datasets.nus_wide import TAGS_LAYOUT, ZERO_SHOT
 from modeling.clip.loader import published_weights, weight_path
 from scripts.data.check import ABSENT, Row, check, is_picture, read_lists

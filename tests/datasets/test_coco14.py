@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from datasets.coco14 import COCO14
-from datasets.files.list_files import DataFileError
+from datasets.files.text_rows import DataFileError
 from datasets.official.coco import names_of_2017, read_coco2014
 from tests.helpers.sets.official_sets import coco_instances, make_cfg, write, write_coco2014
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from datasets.files.list_files import DataFileError
+from datasets.files.text_rows import DataFileError
 from datasets.nus_wide import NUSWIDE
 from datasets.official.nus_wide import read_nus_wide, read_nus_wide_tags
 from tests.helpers.sets.official_sets import ASL, CONCEPTS, make_cfg, write, write_nus_wide

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.files.list_files import DataFileError, ListEntry
+from datasets.files.list_files import ListEntry
+from datasets.files.text_rows import DataFileError
 from datasets.official.voc import NAMES, TEST_LABELS, labels_digest, read_voc2007
 from datasets.voc07 import VOC07
 from tests.helpers.sets.official_sets import make_cfg, write, write_voc2007

@@ -15,7 +15,8 @@ from datasets.base import long_tail_dataset as longtail
 from datasets.coco_lt import COCOLT
 from datasets.files.captions import read_captions
 from datasets.files.class_freq import read_class_freq
-from datasets.files.list_files import DataFileError, read_labels, read_list
+from datasets.files.list_files import read_labels, read_list
+from datasets.files.text_rows import DataFileError
 from datasets.voc_lt import VOCLT
 from modeling.clip.loader import encode_words
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from datasets.files.captions import read_captions
 from datasets.files.class_freq import read_class_freq
-from datasets.files.list_files import DataFileError, read_labels, read_list
+from datasets.files.list_files import read_labels, read_list
+from datasets.files.text_rows import DataFileError
 
 CLASSES = 3
 QUICK = settings(

@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from dassl.data import DataManager
 from dassl.data.transforms import build_transform
 from torch import Tensor
 from yacs.config import CfgNode
 
 from common.config.config_rules import Choice, Number, declare_rules
-from common.items import impaths_of, targets_of
+from common.items import impaths_of
 from common.ranks import first_before_others
-from common.sparse_targets import SparseTargets
 from loading.cache.feature_cache import CachedLoader
 from loading.cache.feature_store import FeatureStore, cache_folder
 from loading.class_samplers import SAMPLERS, make_sampler
@@ -39,6 +37,7 @@ from modeling.captions.caption_tokens import MISSING, PICKS, SOURCES, TRUNCATION
 from modeling.encoders.features import Features, gather_features
 from modeling.encoders.frozen_clip import FrozenClip
 from modeling.encoders.image_views import FLIP
+from trainers.base.supervision import one_row_each, read_supervision
 from trainers.base.views import training_config
 
 _BATCHES_OF_MEAN = 8  # training batches that COSINE_OFFSET is measured on
@@ -116,16 +115,15 @@ class TrainingData:
             )
         self.dataset = self.manager.dataset
         self.classnames: list[str] = list(self.dataset.classnames)
-        self._read_supervision()
+        self._supervision = read_supervision(self.dataset, cfg.DATASET.TEXT_AS_IMAGE)
+        self.targets, self.captions, self.texts = self._supervision
         self._loaders: LoaderFactory | None = None
         self.train_loader = self.val_loader = self.test_loader = self.plain_train_loader = None
 
     @property
     def class_counts(self) -> Tensor:
         """Training images of each class [C], on the CPU."""
-        if isinstance(self.targets, SparseTargets):
-            return torch.from_numpy(self.targets.counts())
-        return (self.targets == 1).sum(dim=0)
+        return self._supervision.class_counts
 
     @property
     def seconds(self) -> float:
@@ -221,7 +219,8 @@ class TrainingData:
 
     def batch_targets(self, batch: dict[str, Any]) -> Tensor:
         """Targets [B, C] of a batch, on the device."""
-        return self._one_row_each(batch["label"].to(self._clip.device, non_blocking=True))
+        labels = batch["label"].to(self._clip.device, non_blocking=True)
+        return one_row_each(labels, len(self.classnames))
 
     def scored_batch(self, batch: dict[str, Any]) -> tuple[Features, Tensor]:
         """Features of an evaluation's batch, and its targets [B, C], on the device."""
@@ -266,31 +265,6 @@ class TrainingData:
         if self._countable:
             return (evaluation_transform(cfg) if self.cfg.INPUT.TEST_VIEWS else fixed), fixed
         return augmenting_transform(cfg.INPUT) or build_transform(cfg, is_train=True), fixed
-
-    def _read_supervision(self) -> None:
-        """Targets and captions of what is trained on: the images, or texts in their place."""
-        dataset = self.dataset
-        self.texts = None
-        if self.cfg.DATASET.TEXT_AS_IMAGE:
-            self.texts = getattr(dataset, "texts", None)
-            if self.texts is None:
-                raise ValueError(
-                    f"{self.cfg.DATASET.NAME} has no captions to train on; set "
-                    "DATASET.TEXT_AS_IMAGE False."
-                )
-            self.targets = torch.as_tensor(self.texts.labels)  # [N, C]
-            self.captions = [[sentence] for sentence in self.texts.sentences]
-            return
-        self.targets = targets_of(dataset.train_x)  # [N, C]
-        if self.targets is None:
-            labels = torch.stack([torch.as_tensor(item.label) for item in dataset.train_x])
-            self.targets = self._one_row_each(labels)
-        self.captions = getattr(dataset, "captions", None)
-
-    def _one_row_each(self, labels: Tensor) -> Tensor:
-        """Targets [B, C] of labels [B, C], or of one class index an image [B]."""
-        one_label = labels.dim() == 1
-        return F.one_hot(labels, len(self.classnames)).float() if one_label else labels
 
     def _image_loaders(self, clip: FrozenClip, tunes_image_encoder: bool) -> LoaderFactory:
         cfg = self.cfg

@@ -9,7 +9,7 @@ import pytest
 
 from datasets.base.class_split import TABLES, read_class_split
 from datasets.coco14 import COCO14
-from datasets.files.list_files import DataFileError, iter_rows
+from datasets.files.text_rows import DataFileError, iter_rows
 from datasets.nus_wide import NUSWIDE
 from tests.helpers.sets.official_sets import make_cfg, write, write_coco2014, write_nus_wide
 

@@ -15,7 +15,7 @@ import datasets
 from datasets import list_lt
 from datasets.base import long_tail_dataset as longtail
 from datasets.base.long_tail_dataset import Layout, LongTailDataset
-from datasets.files.list_files import DataFileError
+from datasets.files.text_rows import DataFileError
 from datasets.list_lt import ListLT
 
 LABELS = "cat 0\ndining_table 1\nwax_candle 2\nunseen 3\n"

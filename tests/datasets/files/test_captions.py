@@ -6,7 +6,7 @@ import random
 import pytest
 
 from datasets.files.captions import captions_of, read_captions
-from datasets.files.list_files import DataFileError
+from datasets.files.text_rows import DataFileError
 
 TEXT = (
     "train/a.jpg a cat on a sofa.\r\n"

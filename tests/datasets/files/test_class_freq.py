@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from datasets.files.class_freq import read_class_freq
-from datasets.files.list_files import DataFileError
+from datasets.files.text_rows import DataFileError
 
 COUNTS = np.array([775, 34, 4, 0], dtype=np.int64)
 

@@ -4,15 +4,8 @@ import random
 
 import pytest
 
-from datasets.files.list_files import (
-    SHOWN_PROBLEMS,
-    DataFileError,
-    ListEntry,
-    Problem,
-    read_labels,
-    read_list,
-    split_path,
-)
+from datasets.files.list_files import ListEntry, read_labels, read_list, split_path
+from datasets.files.text_rows import SHOWN_PROBLEMS, DataFileError, Problem
 
 LABELS = b"person 0\r\ntraffic light 1 \r\nbicycle 2\r\ntv 3"
 IMAGES = b"train/a.jpg 0 3 1 \nmy photos/b c.PNG 2\nval/no labels.jpeg\n\nraw_7 1\n"

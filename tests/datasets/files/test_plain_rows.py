@@ -6,9 +6,10 @@ import random
 
 import pytest
 
-from datasets.files import list_files
-from datasets.files.list_files import DataFileError, ListEntry, read_images
+from datasets.files import text_rows
+from datasets.files.list_files import ListEntry, read_images
 from datasets.files.plain_rows import plain_rows
+from datasets.files.text_rows import DataFileError
 
 
 def naive(content: bytes, classes: int) -> list[ListEntry]:
@@ -53,7 +54,7 @@ def test_pieces_are_one_list(tmp_path, monkeypatch):
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).encode())
     expected = list(read_images(path, 3))
     for size in (8, 37, 200):
-        monkeypatch.setattr(list_files, "_PIECE", size)
+        monkeypatch.setattr(text_rows, "_PIECE", size)
         assert list(read_images(path, 3)) == expected
     assert [entry.line for entry in expected] == list(range(1, 61))
     path.write_text("\n".join([*rows, "59.jpg 7 7"]))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.files.list_files import DataFileError
+from datasets.files.text_rows import DataFileError
 from datasets.shapes.captions import SYNONYMS as DRAWN
 from datasets.shapes.glyphs import SHAPE_NAMES
 from datasets.texts.caption_labeler import (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from yacs.config import CfgNode
 
-from datasets.files.list_files import DataFileError
+from datasets.files.text_rows import DataFileError
 from datasets.texts import text_corpus
 from datasets.texts.text_corpus import TEMPLATES, build_corpus, synonyms_of, template_sentences
 

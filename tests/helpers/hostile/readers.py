@@ -27,7 +27,8 @@ from datasets.base.class_split import read_class_split
 from datasets.base.partial_labels import shared_known_labels
 from datasets.files.captions import read_captions
 from datasets.files.class_freq import read_class_freq
-from datasets.files.list_files import DataFileError, read_labels, read_list
+from datasets.files.list_files import read_labels, read_list
+from datasets.files.text_rows import DataFileError
 from datasets.official.coco import read_instances
 from datasets.official.nus_wide import read_nus_wide
 from datasets.official.voc import YEAR_FOLDER

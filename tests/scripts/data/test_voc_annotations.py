@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from datasets.files.list_files import DataFileError, ListEntry, read_list
+from datasets.files.list_files import ListEntry, read_list
+from datasets.files.text_rows import DataFileError
 from scripts.data.voc_annotations import differences, entries_from_annotations
 from tests.helpers.sets.small_archives import (
     NAMES,
