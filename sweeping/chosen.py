@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from common.readers.yaml_files import read_yaml
@@ -55,6 +56,8 @@ def write_chosen(plan: Plan, method: Method, best: Outcome) -> None:
     changes = {**best.setting, **_link(method.folder / f"trial{best.number}" / "scores.npz")}
     changes |= {f"RECIPE.{key}": value for key, value in said.items()}
     about = f"{method.trainer}: trial {best.number} of {plan.trials}, chosen on validation images."
+    if plan.overrides:
+        about += f" Not in here, and needed too: {shlex.join(plan.overrides)}"
     keep_text(chosen_file(method.folder), recipe_text(method.recipe, changes, about))
 
 

@@ -57,6 +57,8 @@ def test_settings_are_chosen_without_a_test_picture_at_hand(command, tmp_path, c
         assert (found["split"], found["score"]) == ("val", "softmax") and "recipe" not in found
         assert float(row["mAP"]) == pytest.approx(found["metrics"]["mAP"], abs=1e-4)
     recipe = read_yaml(folder / "CoOp" / "chosen.yaml")
+    head = (folder / "CoOp" / "chosen.yaml").read_text().splitlines()[0]
+    assert "Not in here, and needed too: DATASET.FOLDER mine MODEL.BACKBONE.NAME" in head
     (best,) = [row for row in rows if row["chosen"]]
     found = json.loads((folder / "CoOp/chosen/seed3/results.json").read_text())
     assert (found["split"], found["seed"]) == ("test", 3)
