@@ -154,6 +154,13 @@ class SparseTargets:
             keep &= ~np.isin(*codes)
         return rows[keep], ids[keep]
 
+    def num_known(self) -> int:
+        """Labels that are known, present or absent: N C where all are."""
+        unknown = len(self) * len(self.hidden)
+        if self.unknown is not None:
+            unknown += np.count_nonzero(~np.isin(self.unknown.ids, self.hidden))
+        return len(self) * self.num_classes - unknown
+
     def counts(self) -> np.ndarray:
         """Images in which each class is present, int64 [C]."""
         return np.bincount(self.known_entries()[1], minlength=self.num_classes)

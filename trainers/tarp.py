@@ -41,7 +41,7 @@ class TARPModel(PromptModel):
         classnames: C names.
         clip: the frozen towers.
         class_counts: training images of each class [C], for the log prior; None adds none.
-        images: training images, which PULL is set against; 0 leaves the penalty out.
+        labels: known training labels, which PULL is set against; 0 leaves the penalty out.
         texts: from random numbers [B] to the features of B labelled sentences and their targets
             [B, C]; None leaves the loss on captions out.
         **more: as of `PromptModel`.
@@ -65,7 +65,7 @@ class TARPModel(PromptModel):
         "CLASS_BIAS_LEARNABLE": True,  # train them, from there
         "TAU": 0.5,  # of the log prior that is added to training's logits; 0: none
         "LAMBDA": 0.0,  # weight of the loss on captions, where the data set has some; 0: none
-        "PULL": 50.0,  # of the residuals towards 0: PULL / 2 x their squares, as one image weighs 1
+        "PULL": 50.0,  # of the residuals towards 0: PULL / 2 x their squares, as one label weighs 1
     }
 
     def __init__(
@@ -73,13 +73,13 @@ class TARPModel(PromptModel):
         classnames: Sequence[str],
         clip: FrozenClip,
         class_counts: Tensor | None = None,
-        images: int = 0,
+        labels: int = 0,
         texts: DrawTexts | None = None,
         **more: Any,  # noqa: ANN401 - as PromptModel's
     ) -> None:
         super().__init__(classnames, clip, **more)
         self.texts, self.shift = texts, 0.0
-        self.pull = self.options.PULL / (images * len(classnames)) if images else 0.0
+        self.pull = self.options.PULL / labels if labels else 0.0
         if class_counts is not None:
             self.shift = self.options.TAU * centred_log_prior(class_counts.to(clip.device))  # [C]
 
@@ -198,7 +198,7 @@ class TARP(PromptTrainer):
         """
         arguments = {
             "class_counts": self.data.class_counts,
-            "images": len(self.data.targets),
+            "labels": self.data.num_known,
         }
         if self.method_cfg.LAMBDA == 0:
             return arguments

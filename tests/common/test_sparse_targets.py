@@ -29,6 +29,7 @@ def test_counts_leave_unknown_labels_out():
     sparse, present = targets(), MATRIX == 1
     assert sparse.counts().tolist() == present.sum(0).tolist()
     assert sparse.sizes().tolist() == present.sum(1).tolist()
+    assert sparse.num_known() == (MATRIX >= 0).sum()
     members = [rows.tolist() for rows in sparse.members()]
     assert members == [np.flatnonzero(column).tolist() for column in present.T]
 

@@ -43,7 +43,7 @@ def random_features(seed, count, regions, masked=False):
 def model_of(tower="ViT", texts=None, **options):
     clip = FrozenClip(random_clip(tower), regions=RegionOptions())
     criterion = build_loss("bce", COUNTS, 49)
-    return TARPModel(NAMES, clip, COUNTS, 49, texts, criterion=criterion, **options)
+    return TARPModel(NAMES, clip, COUNTS, 49 * len(NAMES), texts, criterion=criterion, **options)
 
 
 def stir(learner):
@@ -203,17 +203,20 @@ def test_every_switch_trains_all_that_it_leaves(changes, build):
         assert torch.equal(parameter, start[name]) == (not parameter.requires_grad), name
 
 
-def test_the_pull_is_set_against_the_training_images(build):
-    """It is that of PULL / 2 x squares beside a sum of losses over images and classes."""
-    trainer = build("TRAINER.TARP.PULL", 3.0)
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_the_pull_is_set_against_the_known_labels(build, share):
+    """It is that of PULL / 2 x squares beside a sum of losses over the labels that are known."""
+    trainer = build("TRAINER.TARP.PULL", 3.0, "DATASET.LABEL_PROPORTION", share)
     learner = trainer.model.learner
     stir(learner)
     batch = next(iter(trainer.train_loader_x))
     inputs = (*trainer.parse_batch_train(batch), *trainer.data.batch_places(batch))
     terms = trainer.model.terms(*inputs)
     squares = sum(d.square().sum().item() for d in learner.residuals.values())
+    known = sum(int(label >= 0) for row in trainer.data.targets for label in row)
+    assert (known == len(trainer.data.targets) * len(trainer.classnames)) == (share == 1)
     found = (terms["loss"] - terms["loss_images"]).item()
-    assert found == pytest.approx(1.5 * squares / trainer.data.targets.numel(), rel=1e-3)
+    assert found == pytest.approx(1.5 * squares / known, rel=1e-3)
 
 
 def test_captions_are_those_of_the_data_set(build, roots, capsys):

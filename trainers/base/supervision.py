@@ -33,6 +33,13 @@ class Supervision(NamedTuple):
             return torch.from_numpy(self.targets.counts())
         return (self.targets == 1).sum(dim=0)
 
+    @property
+    def num_known(self) -> int:
+        """Labels that are known, present or absent: N C where all are."""
+        if isinstance(self.targets, SparseTargets):
+            return self.targets.num_known()
+        return int((self.targets >= 0).sum())
+
 
 def read_supervision(dataset: DatasetBase, text_as_image: bool) -> Supervision:
     """Supervision of a data set's training split.

@@ -126,6 +126,11 @@ class TrainingData:
         return self._supervision.class_counts
 
     @property
+    def num_known(self) -> int:
+        """Training labels that are known, present or absent."""
+        return self._supervision.num_known
+
+    @property
     def seconds(self) -> float:
         """Seconds spent on making and loading caches."""
         return self._loaders.seconds if self._loaders else 0.0
