@@ -32,6 +32,7 @@ class ScoredModel:
         weights: SHA-256 of what was trained, or of CLIP where nothing was.
         score: sigmoid or softmax.
         classnames: C names.
+        pictures: how pictures are resized, and which views of them are looked at.
     """
 
     trainer: str
@@ -39,6 +40,7 @@ class ScoredModel:
     weights: str
     score: str
     classnames: list[str]
+    pictures: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Origin:
         images: their number.
         source: a file of saved scores, or "evaluation".
         date: day, in ISO's format.
+        pictures: of the `ScoredModel`; empty in files that are older than this.
     """
 
     trainer: str
@@ -64,14 +67,14 @@ class Origin:
     images: int
     source: str
     date: str
+    pictures: str = ""
 
     @classmethod
     def of(cls, model: ScoredModel, split: str, images: int, source: str) -> Origin:
         """The origin of values that are fitted today."""
+        about = (model.trainer, model.epoch, model.weights, model.score)
         today = datetime.date.today().isoformat()
-        return cls(
-            model.trainer, model.epoch, model.weights, model.score, split, images, source, today
-        )
+        return cls(*about, split, images, source, today, model.pictures)
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,7 @@ def misfit(fitted: Fitted, model: ScoredModel) -> str:
         "trainer": (there.trainer, here.trainer),
         "epoch": (there.epoch, here.epoch),
         "score": (there.score, here.score),
+        "pictures": (there.pictures or here.pictures, here.pictures),
     }
     for name, (old, new) in facts.items():
         if old != new:

@@ -74,10 +74,14 @@ def test_an_evaluation_reports_at_them_too(run, capsys):
         assert found["metrics"][f"{name}_chosen"] == pytest.approx(100 * expected[name])
 
 
-def test_an_evaluation_of_other_scores_does_without_them(run, capsys):
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [(("TEST.SCORE", "softmax"), "score sigmoid"), (("INPUT.TEST_VIEWS", "flip"), "pictures 32")],
+)
+def test_an_evaluation_of_other_scores_does_without_them(keys, reason, run, capsys):
     choose(run, "--split", "train")
-    train.main(["--eval-only", "--model-dir", str(run), "TEST.SCORE", "softmax"])
-    assert "thresholds.json is not used: it is for score sigmoid" in capsys.readouterr().out
+    train.main(["--eval-only", "--model-dir", str(run), *keys])
+    assert f"thresholds.json is not used: it is for {reason}" in capsys.readouterr().out
     assert "chosen_thresholds" not in json.loads((run / "results_eval.json").read_text())
 
 

@@ -43,4 +43,13 @@ def scored_model(cfg: CfgNode, model: PromptModel, epoch: int, clip_digest: str)
     """
     score = "softmax" if cfg.TEST.SCORE == "softmax" else "sigmoid"
     weights = clip_digest if model.learner is None else weights_digest(model.learner)
-    return ScoredModel(cfg.TRAINER.NAME, epoch, weights, score, list(model.classnames))
+    names, pictures = list(model.classnames), _pictures(cfg.INPUT)
+    return ScoredModel(cfg.TRAINER.NAME, epoch, weights, score, names, pictures)
+
+
+def _pictures(inputs: CfgNode) -> str:
+    """How evaluations see pictures, as "224 x 224 (squash, bicubic), views flip 224 288"."""
+    height, width = inputs.SIZE
+    text = f"{height} x {width} ({inputs.RESIZE}, {inputs.INTERPOLATION})"
+    views = {"views": inputs.TEST_VIEWS, "regions of views": inputs.REGION_VIEWS}
+    return ", ".join([text, *(f"{name} {value}" for name, value in views.items() if value)])

@@ -10,7 +10,7 @@ from evaluation.fitted.fitted_files import Origin, ScoredModel
 from evaluation.fitted.saved_thresholds import load_thresholds, save_thresholds
 from evaluation.fitted.threshold_choice import Criterion, choose_thresholds
 
-MODEL = ScoredModel("LMPT", 20, "abc", "sigmoid", ["cat", "naïve dog"])
+MODEL = ScoredModel("LMPT", 20, "abc", "sigmoid", ["cat", "naïve dog"], "96 x 96")
 
 
 @pytest.fixture
@@ -39,6 +39,7 @@ def test_thresholds_come_back_with_where_they_are_from(folder):
         ({"epoch": 5}, "for epoch 20, and this is 5"),
         ({"score": "softmax"}, "for score sigmoid, and this is softmax"),
         ({"weights": "def"}, "for other weights"),
+        ({"pictures": "96 x 96, views flip"}, "for pictures 96 x 96, and this is 96 x 96, views"),
         ({"classnames": ["naïve dog", "cat"]}, "classes are others"),
     ],
 )
@@ -47,6 +48,14 @@ def test_those_of_another_model_are_not_used_and_that_is_said(change, reason, fo
     printed = capsys.readouterr().out
     assert "thresholds.json is not used" in printed
     assert reason in printed
+
+
+def test_files_that_do_not_say_how_pictures_were_seen_are_used(folder):
+    path = folder / "thresholds.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content["origin"].pop("pictures") == "96 x 96"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert load_thresholds(folder, MODEL) is not None
 
 
 def test_a_folder_without_thresholds_has_none(tmp_path, capsys):
