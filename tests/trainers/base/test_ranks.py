@@ -78,7 +78,7 @@ def test_ranks_learn_what_one_process_learns(runs: dict[int, Path], count: int, 
     expected, found = (_learnt(runs[n] / name) for n in (1, count))
     assert expected.keys() == found.keys()
     for key, tensor in expected.items():
-        torch.testing.assert_close(found[key], tensor, rtol=1e-5, atol=1e-5, msg=key)
+        torch.testing.assert_close(found[key], tensor, rtol=1e-4, atol=1e-4, msg=key)
 
 
 @pytest.mark.parametrize(("count", "name"), _PAIRS)
@@ -112,7 +112,7 @@ def test_a_run_goes_on_with_other_ranks(runs: dict[int, Path], tmp_path: Path) -
     on_ranks(4, _run, root, tmp_path, "LMPT", "OPTIM.MAX_EPOCH", "2", "TRAIN.CHECKPOINT_FREQ", "1")
     expected, found = _learnt(runs[1] / "LMPT"), _learnt(tmp_path)
     for key, tensor in expected.items():
-        torch.testing.assert_close(found[key], tensor, rtol=1e-5, atol=1e-5, msg=key)
+        torch.testing.assert_close(found[key], tensor, rtol=1e-4, atol=1e-4, msg=key)
 
 
 def _point_to_first(folder: Path) -> None:
