@@ -144,7 +144,7 @@ TABLES = {
         _partial(_tai_dpt("voc07"), Row("DualCoOp", "voc07_partial"), STAR.having(*RAW)),
     ),
     "coco14-partial": Table(
-        "coco14", ("rn101",), _partial(_tai_dpt("coco14"), Row("DualCoOp", "coco14_partial"), STAR)
+        "coco14", ("rn101",), _partial(_tai_dpt("paper"), Row("DualCoOp", "coco14_partial"), STAR)
     ),
     "nus-partial": Table(
         "nus_wide", ("rn101",), _partial(_tai_dpt("nus_wide"), STAR.having(*NUS_BATCH))
@@ -152,9 +152,9 @@ TABLES = {
     "coco14-zero-shot": Table("coco14", RESNETS, _unseen("coco_48_17", "coco14_zero_shot")),
     "nus-zero-shot": Table("nus_wide", RESNET, _unseen("nus_wide_925_81", "nus_wide_zero_shot")),
     "voc07-text-only": Table("voc07", BACKBONES, _texts("voc07", *RAW)),
-    "coco14-text-only": Table("coco14", BACKBONES, _texts("coco14")),
+    "coco14-text-only": Table("coco14", BACKBONES, _texts("paper")),
     "nus-text-only": Table(
         "nus_wide", BACKBONES, [ZERO_SHOT.having(*LABELLED), *_texts("nus_wide")]
     ),
-    "coco14-few-shot": Table("coco14", RESNET, _few_shot(Row("TaIDPT", "coco14", SCORES))),
+    "coco14-few-shot": Table("coco14", RESNET, _few_shot(Row("TaIDPT", "paper", SCORES))),
 }

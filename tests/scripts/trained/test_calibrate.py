@@ -56,7 +56,7 @@ def test_prediction_is_calibrated_and_chooses_the_same_labels(run, tmp_path, cap
 
 
 def test_the_program_of_the_documentation_runs(run, tmp_path, monkeypatch, capsys):
-    page = (Path(__file__).resolve().parents[2] / "docs" / "prediction.md").read_text()
+    page = (Path(__file__).resolve().parents[3] / "docs" / "prediction.md").read_text()
     (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (tmp_path / "output").mkdir()
     (tmp_path / "output" / "LMPT").symlink_to(run)

@@ -12,7 +12,7 @@ import pytest
 from scripts.parse_results import main
 from tests.helpers.runs.scored_runs import write_run
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "parse_results.py"
+SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "parse_results.py"
 
 
 def write(folder: Path, trainer: str, seed: int, value: float) -> None:

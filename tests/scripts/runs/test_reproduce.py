@@ -61,8 +61,8 @@ def test_the_plan_of_a_table_of_other_sets(script, python):
     folders = list(dict.fromkeys(w[1].rpartition("/seed")[0].partition("/out/")[2] for w in found))
     novel = "rn50_CLASS_SPLITcoco_novel_16_NUM_SHOTS"
     assert folders == [
-        "coco14/TaIDPT/rn50_coco14_CLASS_SPLITcoco_novel_16_t",
-        "coco14/TaIDPT/rn50_coco14_t",
+        "coco14/TaIDPT/rn50_paper_CLASS_SPLITcoco_novel_16_t",
+        "coco14/TaIDPT/rn50_paper_t",
         *(f"coco14/CoOp/{novel}{shots}_t" for shots in (1, 5)),
         *(f"coco14/CoOp/rn50_NUM_SHOTS{shots}_t" for shots in (1, 2, 4, 8, 16)),
     ]
@@ -72,7 +72,7 @@ def test_the_plan_of_a_table_of_other_sets(script, python):
     places = [word.partition("/out/coco14/")[2] for word in (*words[2:4], words[-1])]
     assert places == [
         "CoOp/rn50_NUM_SHOTS16_t/seed3",
-        "TaIDPT/rn50_coco14_t/seed3",
+        "TaIDPT/rn50_paper_t/seed3",
         "CoOp+TaIDPT/rn50_NUM_SHOTS16_t/seed3",
     ]
 

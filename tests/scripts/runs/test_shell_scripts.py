@@ -18,7 +18,7 @@ import train
 from tests.helpers.idle_training import commands
 from tests.helpers.sets.small_set import results, write_set
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MAINS = sorted((ROOT / "scripts").glob("*/main.sh"))
 TRAINERS = sorted(
     name
