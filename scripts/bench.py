@@ -6,9 +6,9 @@
     python scripts/bench.py --device cuda --whole-run   at VOC-LT's and COCO-LT's sizes
 
 Both sides compute the same loss (configs/trainers/LMPT/released.yaml;
-tests/scripts/benchmark/test_bench.py compares them) on batches of 64 generated JPEGs of VOC's size, with random weights of published
-geometry. The slow side is scripts/benchmark/naive.py, the fast side is the trainer that train.py
-runs.
+tests/scripts/benchmark/test_bench.py compares them) on batches of 64 generated JPEGs of VOC's size,
+with random weights of published geometry. The slow side is scripts/benchmark/naive.py, the fast
+side is the trainer that train.py runs.
 """
 
 from __future__ import annotations

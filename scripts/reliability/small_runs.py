@@ -25,12 +25,14 @@ import train
 from common.user_errors import run_command
 from datasets import shapes_lt
 from datasets.shapes.specs import ShapesSpec
+from evaluation.results.saved_scores import load_scores
 from scripts.reliability.kill_cases import Case
 from tests.helpers.sets.small_set import arguments, write_set
 
 TIMES = {"seconds", "seconds_spent", "date"}  # what two equal runs may differ in
 _NOT_COMPARED = ("log.txt", "events.out.tfevents")  # appended to, with times in them
 _CHECKPOINT = re.compile(r"model.*\.pth\.tar(-\d+)?")
+_SCORES = re.compile(r"scores.*\.npz")
 _DRAWN = ShapesSpec(
     train_images=24, train_counts=(18, 2, *(1,) * 18), test_images=20, test_counts=(2,) * 20
 )
@@ -129,7 +131,7 @@ def console_of(folder: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Digests of all that a run has left, but for times and what is appended to.
+    """Digests of all that a run has left, but for times, its place and what is appended to.
 
     Args:
         folder: that of `lay_out`.
@@ -146,6 +148,8 @@ def contents(folder: Path) -> dict[str, str]:
             continue
         elif _CHECKPOINT.fullmatch(path.name):
             found |= _parts(name, _checkpoint(path))
+        elif _SCORES.fullmatch(path.name):
+            found |= _parts(name, _scores(path, folder))
         elif path.name == "results.json":
             found |= _parts(name, json.loads(path.read_text(encoding="utf-8")))
         else:
@@ -158,6 +162,16 @@ def _checkpoint(path: Path) -> Mapping[str, Any]:
         return torch.load(path, weights_only=True)
     except Exception as error:  # of several types: half a file
         return {"unreadable": repr(error)}
+
+
+def _scores(path: Path, folder: Path) -> Mapping[str, Any]:
+    """Saved scores, with the names of pictures as they are seen from the run's own folder."""
+    try:
+        scores = load_scores(path)
+    except ValueError as error:
+        return {"unreadable": repr(error)}
+    names = [os.path.relpath(picture, folder) for picture in scores.paths]
+    return scores._replace(paths=names)._asdict()
 
 
 def _parts(name: str, content: Mapping[str, Any]) -> dict[str, str]:

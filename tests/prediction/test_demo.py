@@ -40,7 +40,7 @@ def test_other_names_reach_the_models_that_can_take_them(demo, roots):
     assert scores_of(rows, 0) == scores_of(before, 0)
     assert set(scores_of(rows, 1)) == set(scores_of(rows, 2)) == {"wolf", "cat"}
     assert sum(scores_of(rows, 1).values()) == pytest.approx(1)  # a softmax over the new names
-    assert scores_of(rows, 2)["cat"] == pytest.approx(scores_of(before, 2)["cat"])
+    assert scores_of(rows, 2)["cat"] == pytest.approx(scores_of(before, 2)["cat"], rel=1e-4)
     assert demo.rows(seen) == before
     assert [bool(reason) for reason in demo.why_fixed] == [True, False, False]
     with pytest.raises(ValueError, match="needs .* tokens|77 tokens"):
