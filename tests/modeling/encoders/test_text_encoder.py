@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from modeling.clip.loader import build_clip, tokenize
@@ -118,7 +119,10 @@ def test_views_are_every_position_up_to_the_end(clip_model):
 def test_16_bit_towers_are_as_exact_as_clips_own(dtype, shared, vit):
     learner, small = PromptLearner(NAMES, vit, n_ctx=4), in_precision(vit, dtype)
     ours = TextEncoder(small)(learner(), learner.eot, learner.shared_prefix if shared else 0)
-    found = (ours, clips_features(learner, small), clips_features(learner, in_double(vit)))
+    # Its fused attention of 16 bits fails on 77 positions where torch is told not to use this CPU's
+    # newer instructions (ATEN_CPU_CAPABILITY).
+    with sdpa_kernel(SDPBackend.MATH):
+        found = (ours, clips_features(learner, small), clips_features(learner, in_double(vit)))
     assert ours.dtype is torch.float32
     assert_as_exact(*found, times=4)
     assert_as_exact(*(gradient(features, learner.ctx) for features in found), times=4)
