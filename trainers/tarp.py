@@ -1,12 +1,15 @@
 """TARP: a text-anchored region probe, for long-tailed multi-label sets.
 
 Towers are frozen and no prompt is trained: each class has anchors, which are its text feature plus
-residuals, which a penalty holds near it. Regions are pooled class by class by how well they fit the
-positive anchor, and score by the positive minus the negative one; further looks at the regions,
-learnt from nothing, and the whole image score beside them. Captions may stand for images in a loss
-of their own, and a log prior of the classes is added to training's logits.
+residuals, which a penalty holds near it. A class looks at the regions several times, each time with
+anchors of its own: regions are pooled by how well they fit the positive anchor, and score by the
+positive minus the negative one. A soft minimum asks all looks for their consent, so that a class
+may be several objects; the whole image speaks with the first. A small adapter, the same for all
+classes, moves the regions before. Captions may stand for images in a loss of their own, and a log
+prior of the classes is added to training's logits.
 
-Ours; its parts are those of TaskRes, DualCoOp, TaI-DPT and logit adjustment (docs/methods.md).
+Ours; its parts are those of TaskRes, DualCoOp, CLIP-Adapter, TaI-DPT and logit adjustment
+(docs/methods.md).
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ from losses.log_prior import centred_log_prior
 from modeling.encoders.features import Features
 from modeling.encoders.frozen_clip import FrozenClip
 from modeling.encoders.region_pooling import region_pool
-from modeling.heads.text_anchors import NEGATIVES, TextAnchors
+from modeling.heads.region_adapter import RegionAdapter
+from modeling.heads.text_anchors import NEGATIVES, TextAnchors, soft_minimum
 from modeling.prompts.class_prompts import check_sources, class_sentences, ensemble_features
 from modeling.prompts.logit_scale import LogitScale
 from modeling.prompts.prompt_model import Batch, PromptModel
@@ -52,7 +56,10 @@ class TARPModel(PromptModel):
         "TEMPLATES": "",  # ours (assets/templates.txt) | a file, one template a line
         "DESCRIPTIONS": "",  # a JSON file, {class name: [sentences]}
         "REGIONS": True,  # the branch of regions
-        "LOOKS": 2,  # of a class at the regions; those after the first start at a score of 0
+        "LOOKS": 3,  # K, of a class at the regions, each with anchors of its own
+        "SOFTNESS": 4.0,  # T of the soft minimum over looks; a large one is their mean
+        "ADAPTER": 128,  # hidden units of the network that moves region features; 0: none
+        "ADAPTER_DROPOUT": 0.5,  # share of them that training drops
         "NEGATIVES": "learnt",  # learnt | mean | off: what regions are told apart from
         "RESIDUALS": True,  # anchors move away from the text features
         "LOGIT_SCALE": 20.0,  # s1, of the branch of regions
@@ -60,12 +67,12 @@ class TARPModel(PromptModel):
         "LOGIT_SCALE_LEARNABLE": True,  # train both, from there
         "REGION_SCALE": 20.0,  # beta, steepness of the softmax over regions
         "WORD_SCALE": 50.0,  # and over a caption's words
-        "REGION_SCALE_LEARNABLE": True,  # train a factor of both
-        "CLASS_BIAS": -2.0,  # where every class's logit bias starts
+        "CLASS_BIAS": -4.0,  # where every class's logit bias starts
         "CLASS_BIAS_LEARNABLE": True,  # train them, from there
-        "TAU": 0.5,  # of the log prior that is added to training's logits; 0: none
+        "TAU": 1.0,  # of the log prior that is added to training's logits; 0: none
         "LAMBDA": 0.0,  # weight of the loss on captions, where the data set has some; 0: none
-        "PULL": 50.0,  # of the residuals towards 0: PULL / 2 x their squares, as one label weighs 1
+        # Of residuals and adapter towards 0: PULL / 2 x their squares, as one label weighs 1.
+        "PULL": 40.0,
     }
 
     def __init__(
@@ -106,7 +113,10 @@ class TARPModel(PromptModel):
         whole = LogitScale(options.GLOBAL_SCALE, learner.whole and options.LOGIT_SCALE_LEARNABLE)
         if options.REGIONS:
             learner.global_scale = whole
-            learner.region_gain = LogitScale(1.0, options.REGION_SCALE_LEARNABLE)
+            if options.ADAPTER:
+                width = learner.texts.shape[1]  # D
+                drop = options.ADAPTER_DROPOUT
+                learner.adapter = RegionAdapter(width, options.ADAPTER, drop, self.seed)
         elif learner.whole:
             self.scale = whole.to(self.clip.device)
         else:
@@ -117,33 +127,47 @@ class TARPModel(PromptModel):
         """The anchors; see `TextAnchors.forward`."""
         return self.learner()
 
-    def cosines(self, features: Features, text: tuple[Tensor, ...]) -> Tensor:
-        """Pooled similarity [B, C] of regions or words; of the whole image where they are off."""
-        options = self.options
-        if not options.REGIONS:
-            return features.global_features @ text[0].t()
+    def looks(self, features: Features, text: tuple[Tensor, ...]) -> Tensor:
+        """Pooled similarity [B, K, C] of regions, or of words, at each look."""
+        options, regions = self.options, features.local_features
         with self.clip.autocast():  # one product, in which the time of a step goes
-            both = features.local_features @ torch.cat(text[:2]).t()
+            if options.ADAPTER:
+                regions = self.learner.adapter(regions)
+            both = regions @ torch.cat(text[:2]).t()
         margin, fit = both.chunk(2, dim=2)  # [B, R, K C] each
         is_text = features.mask is not None
         steepness = options.WORD_SCALE if is_text else options.REGION_SCALE
-        pooled = region_pool(margin, self.learner.region_gain(fit), steepness, features.mask)
-        return pooled.unflatten(1, (-1, len(self.classnames))).sum(dim=1)
+        pooled = region_pool(margin, fit, steepness, features.mask)
+        return pooled.unflatten(1, (options.LOOKS, -1))
+
+    def cosines(self, features: Features, text: tuple[Tensor, ...]) -> Tensor:
+        """Similarity [B, C]: mean of the looks, or of the whole image where these are off."""
+        if self.options.REGIONS:
+            return self.looks(features, text).mean(dim=1)
+        return features.global_features @ text[0].t()
 
     def logits(self, features: Features, text: tuple[Tensor, ...]) -> Tensor:
-        """Logits [B, C]: both branches, scaled, and a bias for each class."""
-        logits = super().logits(features, text) + self.learner.class_bias
-        if self.options.REGIONS and self.learner.whole:
-            logits = logits + self.learner.global_scale(features.global_features @ text[2].t())
-        return logits
+        """Logits [B, C]: what all looks agree on, and a bias for each class."""
+        if not self.options.REGIONS:
+            return super().logits(features, text) + self.learner.class_bias
+        looks = self.scale(self.looks(features, text))  # [B, K, C]
+        if self.learner.whole:
+            whole = self.learner.global_scale(features.global_features @ text[2].t())
+            looks = torch.cat([looks[:, :1] + whole[:, None], looks[:, 1:]], dim=1)
+        return soft_minimum(looks, self.options.SOFTNESS) + self.learner.class_bias
+
+    def penalty(self) -> Tensor:
+        """Squares of what PULL holds near 0: residuals, and the adapter's last layer."""
+        adapters = (m for m in self.learner.children() if isinstance(m, RegionAdapter))
+        return sum((m.square() for m in adapters), self.learner.square())
 
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """The loss on images, the penalty on residuals, and LAMBDA * the loss on as many captions.
+        """The loss on images, the penalty, and LAMBDA * the loss on as many captions.
 
         Logits are judged with the log prior.
         """
         images = self.criterion(logits + self.shift, targets)
-        loss = images + self.pull / 2 * self.learner.square() if self.pull else images
+        loss = images + self.pull / 2 * self.penalty() if self.pull else images
         if self.texts is None:
             return {"loss": loss, "loss_images": images}
         features, labels = self.texts(batch.sample_seed)
@@ -163,6 +187,9 @@ declare_rules(
         "LAMBDA": Number(least=0),
         "LOOKS": Number(least=1, whole=True),
         "PULL": Number(least=0),
+        "SOFTNESS": Number(above=0),
+        "ADAPTER": Number(least=0, whole=True),
+        "ADAPTER_DROPOUT": Number(least=0, below=1),
     },
 )
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 NEGATIVES = {
-    "learnt": "from the mean text feature on, moved class by class",
+    "learnt": "from the mean text feature on, moved look by look and class by class",
     "mean": "the mean text feature, the same for every class",
     "off": "none",
 }
+_NOISE = 0.5  # length of the directions in which further looks start, beside texts of length 1
 
 
 class TextAnchors(nn.Module):
@@ -18,8 +21,8 @@ class TextAnchors(nn.Module):
 
     After TaskRes (Yu et al., CVPR 2023, https://arxiv.org/abs/2211.10277), which adds residuals to
     the text features of whole images; here regions have anchors too, positive and negative ones.
-    A class may look at the regions more than once, as where it is a pair of objects. Further looks
-    start beside its text feature, in directions drawn at random, and at a score of 0.
+    A class may look at the regions more than once, as where it is a pair of objects: further looks
+    start beside its text feature, in directions drawn at random.
     What is switched off has no parameters.
 
     Args:
@@ -27,14 +30,14 @@ class TextAnchors(nn.Module):
         looks: K, how often a class looks at the regions; 0: there are no anchors for regions.
         whole: whether there are anchors for the whole image.
         negative: one of `NEGATIVES`, checked by the caller.
-        residuals: whether anchors move at all; further looks are nothing without them.
+        residuals: whether anchors move at all.
         bias: where the classes' logit biases start.
         trains_bias: whether they are trained, each from there.
         generator: source of the further looks' directions, on the CPU.
 
     Attributes:
-        residuals: what is added to the starts, by the anchor's name: [C, D] each, those of further
-            looks [K - 1, C, D].
+        residuals: what is added to the starts, by the anchor's name: [K, C, D] of the regions'
+            positive and negative anchors, [C, D] of the whole image's.
         class_bias: b [C].
     """
 
@@ -53,17 +56,17 @@ class TextAnchors(nn.Module):
         self.looks, self.whole, self.negative = looks, whole, negative
         self.register_buffer("texts", texts, persistent=False)
         self.register_buffer("mean", texts.mean(dim=0), persistent=False)  # m [D]
-        regions, further = looks > 0, looks > 1 and residuals
-        moved = {"positive": regions, "negative": regions and negative == "learnt", "whole": whole}
-        names = [name for name, there in moved.items() if there and residuals]
-        starts = dict.fromkeys(names, texts)
-        if further:
-            noise = torch.randn((looks - 1, *texts.shape), generator=generator)
-            beside = texts + noise.to(texts) / texts.shape[1] ** 0.5  # as long as the texts
-            self.register_buffer("beside", beside)  # saved, for it may be drawn otherwise elsewhere
-            starts |= {"guide": beside, "value": beside}
+        if looks > 1:  # saved, for they may be drawn otherwise elsewhere
+            noise = torch.randn((looks - 1, *texts.shape), generator=generator).to(texts)
+            self.register_buffer("beside", texts + _NOISE * noise / texts.shape[1] ** 0.5)
+        moved = {
+            "positive": looks > 0 and (looks, *texts.shape),
+            "negative": looks > 0 and negative == "learnt" and (looks, *texts.shape),
+            "whole": whole and texts.shape,
+        }
+        shapes = {name: shape for name, shape in moved.items() if shape and residuals}
         self.residuals = nn.ParameterDict(
-            {name: nn.Parameter(torch.zeros_like(start)) for name, start in starts.items()}
+            {name: nn.Parameter(texts.new_zeros(shape)) for name, shape in shapes.items()}
         )
         start = texts.new_full(texts.shape[:1], float(bias))
         self.class_bias = nn.Parameter(start, requires_grad=trains_bias)
@@ -72,20 +75,19 @@ class TextAnchors(nn.Module):
         """The anchors that there are.
 
         Returns:
-            For regions what scores them and what weighs them, [K C, D] each, all classes of one
-            look after the other; then the anchors of the whole image [C, D]. With residuals d the
-            first look scores by p - n and weighs by p, where p = normalise(t + d), n = m + d;
-            further ones score by d and weigh by normalise(t + noise + d). Whole image: t - m + d.
+            For regions what scores them and what weighs them, p - n and p, [K C, D] each, all
+            classes of one look after the other; then the anchors of the whole image [C, D]. With
+            residuals d they are p = normalise(t + noise + d), without noise in the first look,
+            n = m + d, and of the whole image t - m + d.
         """
         anchors = []
         if self.looks:
-            positive = F.normalize(self._moved("positive", self.texts), dim=-1)
+            starts = self.texts[None]  # [1, C, D]
+            if self.looks > 1:
+                starts = torch.cat([starts, self.beside])  # [K, C, D]
+            positive = F.normalize(self._moved("positive", starts), dim=-1)
             negative = 0.0 if self.negative == "off" else self._moved("negative", self.mean)
-            scores, guides = [positive - negative], [positive]
-            if "guide" in self.residuals:
-                scores += self.residuals["value"]
-                guides += F.normalize(self.beside + self.residuals["guide"], dim=-1)
-            anchors += [torch.cat(scores), torch.cat(guides)]
+            anchors += [(positive - negative).flatten(0, 1), positive.flatten(0, 1)]
         if self.whole:
             anchors.append(self._moved("whole", self.texts - self.mean))
         return tuple(anchors)
@@ -96,3 +98,18 @@ class TextAnchors(nn.Module):
 
     def _moved(self, name: str, start: Tensor) -> Tensor:
         return start + self.residuals[name] if name in self.residuals else start
+
+
+def soft_minimum(scores: Tensor, softness: float) -> Tensor:
+    """What all of K looks agree on: T log K - T log sum_k exp(-score_k / T).
+
+    Equal scores give themselves. It goes from the least of them, T near 0, to their mean.
+
+    Args:
+        scores: [B, K, C].
+        softness: T, above 0, in units of the scores.
+
+    Returns:
+        [B, C].
+    """
+    return softness * (math.log(scores.shape[1]) - (-scores / softness).logsumexp(dim=1))

@@ -52,47 +52,64 @@ def stir(learner):
             parameter += 0.2 * torch.randn_like(parameter)
 
 
+def dot(one, other):
+    return sum(x * y for x, y in zip(one, other, strict=True))
+
+
+def naive_regions(learner, regions):
+    """Regions [R, D] as the adapter moves them, one by one."""
+    if not hasattr(learner, "adapter"):
+        return regions
+    size, (widen, narrow) = len(regions[0]) ** 0.5, (learner.adapter.widen, learner.adapter.narrow)
+    moved = []
+    for region in regions:
+        hidden = widen.weight @ (size * region) + widen.bias
+        hidden = hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))
+        sum_ = region + (narrow.weight @ hidden + narrow.bias) / size
+        moved.append(sum_ / sum_.square().sum().sqrt())
+    return moved
+
+
 def naive_logits(learner, features, options):
     """Logits [B, C] image by image, class by class and region by region, as the equations say."""
-    texts = learner.texts
-    moves = {name: learner.residuals[name] for name in learner.residuals}
+    texts, moves = learner.texts, dict(learner.residuals)
     nothing = torch.zeros_like(texts[0])
     mean = sum(texts) / len(texts)
+
+    def look(k, c, regions, beta):
+        start = learner.beside[k - 1, c] if k else texts[c]
+        moved = start + (moves["positive"][k, c] if "positive" in moves else nothing)
+        positive = moved / moved.square().sum().sqrt()
+        negative = mean + (moves["negative"][k, c] if "negative" in moves else nothing)
+        if options.NEGATIVES == "off":
+            negative = nothing
+        weights = [(beta * dot(region, positive)).exp() for region in regions]
+        parts = (w * dot(r, positive - negative) for w, r in zip(weights, regions, strict=True))
+        return options.LOGIT_SCALE * learner.affine.log_gain.exp() * sum(parts) / sum(weights)
+
+    def whole(b, c, scale):
+        move = moves["whole"][c] if "whole" in moves else nothing
+        similarity = dot(features.global_features[b], texts[c] - mean + move)
+        return options.GLOBAL_SCALE * scale.log_gain.exp() * similarity
+
     rows = []
     for b in range(len(features)):
         regions = features.local_features[b]
         if features.mask is not None:
             regions = [r for r, there in zip(regions, features.mask[b], strict=True) if there]
+        if options.REGIONS:
+            regions = naive_regions(learner, regions)
+        beta = options.REGION_SCALE if features.mask is None else options.WORD_SCALE
         for c in range(len(texts)):
-            moved = texts[c] + (moves["positive"][c] if "positive" in moves else nothing)
-            positive = moved / moved.square().sum().sqrt()
-            negative = mean + (moves["negative"][c] if "negative" in moves else nothing)
-            if options.NEGATIVES == "off":
-                negative = nothing
-            z = learner.class_bias[c]
             if options.REGIONS:
-                beta = options.REGION_SCALE if features.mask is None else options.WORD_SCALE
-                beta = beta * learner.region_gain.log_gain.exp()
-                weights = [(beta * region @ positive).exp() for region in regions]
-                pooled = sum(
-                    weight / sum(weights) * (region @ (positive - negative))
-                    for weight, region in zip(weights, regions, strict=True)
-                )
-                for k in range(options.LOOKS - 1 if "guide" in moves else 0):
-                    guide = learner.beside[k, c] + moves["guide"][k, c]
-                    guide = guide / guide.square().sum().sqrt()
-                    weights = [(beta * region @ guide).exp() for region in regions]
-                    pooled = pooled + sum(
-                        weight / sum(weights) * (region @ moves["value"][k, c])
-                        for weight, region in zip(weights, regions, strict=True)
-                    )
-                z = z + options.LOGIT_SCALE * learner.affine.log_gain.exp() * pooled
-            if options.GLOBAL_SCALE:
-                scale = learner.global_scale if options.REGIONS else learner.affine
-                move = moves["whole"][c] if "whole" in moves else nothing
-                similarity = features.global_features[b] @ (texts[c] - mean + move)
-                z = z + options.GLOBAL_SCALE * scale.log_gain.exp() * similarity
-            rows.append(z)
+                looks = [look(k, c, regions, beta) for k in range(options.LOOKS)]
+                if options.GLOBAL_SCALE:
+                    looks[0] = looks[0] + whole(b, c, learner.global_scale)
+                mean_of = sum((-one / options.SOFTNESS).exp() for one in looks) / len(looks)
+                z = -options.SOFTNESS * mean_of.log()
+            else:
+                z = whole(b, c, learner.affine)
+            rows.append(z + learner.class_bias[c])
     return torch.stack(rows).view(len(features), -1)
 
 
@@ -109,7 +126,8 @@ SWITCHES = {
     "no negative": {"NEGATIVES": "off"},
     "no residuals": {"RESIDUALS": False},
     "one look": {"LOOKS": 1},
-    "three looks": {"LOOKS": 3, "PULL": 0.0},
+    "four looks": {"LOOKS": 4, "PULL": 0.0, "SOFTNESS": 1.0},
+    "no adapter": {"ADAPTER": 0},
     "other scales": {"LOGIT_SCALE": 7.0, "GLOBAL_SCALE": 3.0, "REGION_SCALE": 5.0, "TAU": 0.0},
 }
 
@@ -124,7 +142,8 @@ def test_logits_loss_and_gradients_equal_naive_loops(switches):
         drawn.append(numbers)
         return captions, CAPTION_TARGETS
 
-    model = model_of(texts=texts, LAMBDA=0.7, **SWITCHES[switches])
+    small = {"ADAPTER": 6, "ADAPTER_DROPOUT": 0.0}  # what is dropped is tested with the adapter
+    model = model_of(texts=texts, LAMBDA=0.7, **{**small, **SWITCHES[switches]})
     stir(model.learner)
     text = model.text_features()
     logits = model.logits(images, text)
@@ -144,8 +163,9 @@ def test_logits_loss_and_gradients_equal_naive_loops(switches):
         ):
             shifted = scores + torch.tensor(shift, dtype=z.dtype)
             parts.append(naive.reduced(naive.bce(shifted, targets), "mean"))
-        moves = its.residuals.values()
-        pull = options.PULL / 2 * sum(d.square().sum() for d in moves) / (49 * len(NAMES))
+        held = [*its.residuals.values()]
+        held += [its.adapter.narrow.weight] if hasattr(its, "adapter") else []
+        pull = options.PULL / 2 * sum(d.square().sum() for d in held) / (49 * len(NAMES))
         found.append((z, parts[0] + 0.7 * parts[1] + pull))
         learners.append(its)
     gradients = [
@@ -158,15 +178,15 @@ def test_logits_loss_and_gradients_equal_naive_loops(switches):
 
 @pytest.mark.parametrize("tower", TOWERS)
 def test_before_training_it_is_its_zero_shot_scorer(tower):
-    """20 x regions weighed by softmax(20 f t), scored by f (t - m), + 5 x g (t - m) - 2."""
-    model = model_of(tower)
+    """20 x regions weighed by softmax(20 f t), scored by f (t - m), + 5 x g (t - m) - 4."""
+    model = model_of(tower, LOOKS=1)
     clip_model = model.clip.clip_model
     texts = clip_model.encode_text(tokenize([f"a photo of a {name}." for name in NAMES]))
     texts = texts / texts.norm(dim=-1, keepdim=True)
     images = random_features(3, 4, 6)
     centred, fits = texts - texts.mean(dim=0), images.local_features @ texts.t()
     regions = ((20 * fits).softmax(dim=1) * (images.local_features @ centred.t())).sum(dim=1)
-    expected = 20 * regions + 5 * images.global_features @ centred.t() - 2
+    expected = 20 * regions + 5 * images.global_features @ centred.t() - 4
     found = model.logits(images, model.text_features())
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
@@ -190,7 +210,7 @@ def build(roots, tmp_path):
         ("RESIDUALS", False),
         ("LAMBDA", 1.0, "LOOKS", 1),
         ("CLASS_BIAS_LEARNABLE", False, "LOGIT_SCALE_LEARNABLE", False, "PREC", "bf16"),
-        ("REGION_SCALE_LEARNABLE", False, "NEGATIVES", "mean", "TEMPLATES", "ours"),
+        ("ADAPTER", 0, "NEGATIVES", "mean", "TEMPLATES", "ours"),
     ],
 )
 def test_every_switch_trains_all_that_it_leaves(changes, build):
@@ -212,7 +232,8 @@ def test_the_pull_is_set_against_the_known_labels(build, share):
     batch = next(iter(trainer.train_loader_x))
     inputs = (*trainer.parse_batch_train(batch), *trainer.data.batch_places(batch))
     terms = trainer.model.terms(*inputs)
-    squares = sum(d.square().sum().item() for d in learner.residuals.values())
+    held = [*learner.residuals.values(), learner.adapter.narrow.weight]
+    squares = sum(d.square().sum().item() for d in held)
     known = sum(int(label >= 0) for row in trainer.data.targets for label in row)
     assert (known == len(trainer.data.targets) * len(trainer.classnames)) == (share == 1)
     found = (terms["loss"] - terms["loss_images"]).item()
@@ -276,6 +297,8 @@ def test_what_makes_no_sense_is_refused(build):
         build(f"{node}.NEGATIVES", "learned")
     with pytest.raises(ValueError, match="takes TEMPLATES or DESCRIPTIONS, got both"):
         build(f"{node}.TEMPLATES", "ours", f"{node}.DESCRIPTIONS", "x.json")
+    with pytest.raises(ValueError, match="SOFTNESS must be above 0, got 0"):
+        build(f"{node}.SOFTNESS", 0.0)
     for key in ("TAU", "LAMBDA", "GLOBAL_SCALE", "WORD_SCALE", "PULL"):
         with pytest.raises(ValueError, match=f"{key} must be 0 or more, got -1"):
             build(f"{node}.{key}", -1.0)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from modeling.heads.text_anchors import NEGATIVES, TextAnchors
+from modeling.heads.text_anchors import NEGATIVES, TextAnchors, soft_minimum
 
 TEXTS = F.normalize(torch.randn(4, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
 MEAN = TEXTS.mean(dim=0)
@@ -19,49 +21,45 @@ def test_anchors_start_at_the_text_features(negative):
     torch.testing.assert_close(whole, TEXTS - MEAN)
 
 
-def test_moved_anchors_row_by_row():
-    anchors = TextAnchors(TEXTS)
+@pytest.mark.parametrize("looks", [1, 3])
+def test_moved_anchors_row_by_row(looks):
+    anchors = TextAnchors(TEXTS, looks, generator=torch.Generator().manual_seed(1))
     for residual in anchors.residuals.values():
         nn.init.normal_(residual, std=0.5)
     moves = dict(anchors.residuals)
-    for c, (margin, positive, whole) in enumerate(zip(*anchors(), strict=True)):
-        moved = TEXTS[c] + moves["positive"][c]
-        unit = moved / moved.square().sum().sqrt()
-        torch.testing.assert_close(positive, unit)
-        torch.testing.assert_close(margin, unit - (MEAN + moves["negative"][c]))
-        torch.testing.assert_close(whole, TEXTS[c] - MEAN + moves["whole"][c])
+    margins, positives, whole = anchors()
+    assert margins.shape == positives.shape == (4 * looks, 8)
+    for k in range(looks):
+        for c in range(4):
+            start = anchors.beside[k - 1, c] if k else TEXTS[c]
+            moved = start + moves["positive"][k, c]
+            unit = moved / moved.square().sum().sqrt()
+            torch.testing.assert_close(positives[4 * k + c], unit)
+            negative = MEAN + moves["negative"][k, c]
+            torch.testing.assert_close(margins[4 * k + c], unit - negative)
+    for c in range(4):
+        torch.testing.assert_close(whole[c], TEXTS[c] - MEAN + moves["whole"][c])
+    squares = [d**2 for move in moves.values() for d in move.flatten().tolist()]
+    assert anchors.square().item() == pytest.approx(sum(squares), rel=1e-5)
 
 
-def test_further_looks_start_beside_the_texts_at_a_score_of_zero():
+def test_further_looks_start_beside_the_texts():
+    texts = F.normalize(torch.randn(30, 64, generator=torch.Generator().manual_seed(2)), dim=-1)
+
     def looking(seed):
-        return TextAnchors(TEXTS, looks=3, generator=torch.Generator().manual_seed(seed))
+        return TextAnchors(texts, looks=3, generator=torch.Generator().manual_seed(seed))
 
     anchors = looking(1)
-    scores, guides, whole = anchors()
-    first, second, third = guides.view(3, 4, 8)
-    torch.testing.assert_close((first, whole), (TEXTS, TEXTS - MEAN))
-    torch.testing.assert_close(scores[:4], TEXTS - MEAN)
-    assert not scores[4:].any() and not torch.allclose(second, third)
-    torch.testing.assert_close(guides.norm(dim=-1), torch.ones(12))
-    assert ((second * TEXTS).sum(dim=-1) < 0.99).all()
-    assert torch.equal(guides, looking(1)()[1]) and not torch.equal(guides, looking(2)()[1])
-
-
-def test_moved_further_looks_row_by_row():
-    anchors = TextAnchors(TEXTS, looks=3, generator=torch.Generator().manual_seed(1))
-    for residual in anchors.residuals.values():
-        nn.init.normal_(residual, std=0.5)
-    scores, guides, _ = anchors()
-    for k in range(2):
-        for c in range(4):
-            moved = anchors.beside[k, c] + anchors.residuals["guide"][k, c]
-            row = 4 * (k + 1) + c
-            torch.testing.assert_close(guides[row], moved / moved.square().sum().sqrt())
-            torch.testing.assert_close(scores[row], anchors.residuals["value"][k, c])
-    squares = [
-        d**2 for name in anchors.residuals for d in anchors.residuals[name].flatten().tolist()
-    ]
-    assert anchors.square().item() == pytest.approx(sum(squares), rel=1e-5)
+    margins, positives, whole = anchors()
+    first, *further = positives.view(3, 30, 64)
+    torch.testing.assert_close((first, whole), (texts, texts - texts.mean(dim=0)))
+    torch.testing.assert_close(margins, positives - texts.mean(dim=0))
+    torch.testing.assert_close(positives.norm(dim=-1), torch.ones(90))
+    assert not torch.allclose(*further)
+    lengths = (anchors.beside - texts).norm(dim=-1)  # of directions in 64 channels
+    assert lengths.mean().item() == pytest.approx(0.5, abs=0.05)
+    assert torch.equal(positives, looking(1)()[1])
+    assert not torch.equal(positives, looking(2)()[1])
 
 
 def test_saved_anchors_look_where_they_looked():
@@ -75,7 +73,7 @@ def test_saved_anchors_look_where_they_looked():
     ("switches", "trained", "count"),
     [
         ({}, {"positive", "negative", "whole"}, 3),
-        ({"looks": 2}, {"positive", "negative", "whole", "guide", "value"}, 3),
+        ({"looks": 2}, {"positive", "negative", "whole"}, 3),
         ({"looks": 2, "residuals": False}, set(), 3),
         ({"looks": 0}, {"whole"}, 1),
         ({"whole": False}, {"positive", "negative"}, 2),
@@ -87,7 +85,7 @@ def test_saved_anchors_look_where_they_looked():
 def test_what_is_off_has_no_parameters(switches, trained, count):
     anchors = TextAnchors(TEXTS, **switches)
     assert set(anchors.residuals) == trained and len(anchors()) == count
-    beside = {"beside"} if "guide" in trained else set()
+    beside = {"beside"} if switches.get("looks", 1) > 1 else set()
     saved = {name.split(".")[-1] for name in anchors.state_dict()}
     assert saved == {*trained, *beside, "class_bias"}
 
@@ -95,3 +93,24 @@ def test_what_is_off_has_no_parameters(switches, trained, count):
 def test_the_bias_may_stay_as_it_is():
     anchors = TextAnchors(TEXTS, bias=-3.0, trains_bias=False)
     assert anchors.class_bias.tolist() == [-3.0] * 4 and not anchors.class_bias.requires_grad
+
+
+SCORES = torch.tensor([[[3.0, -1.0], [1.0, 2.0], [2.0, 2.0]], [[0.5, 9.0], [0.5, 9.0], [0.5, 9.0]]])
+
+
+@pytest.mark.parametrize("softness", [0.3, 1.0, 4.0])
+def test_soft_minimum_number_by_number(softness):
+    found = soft_minimum(SCORES.double(), softness)
+    for b in range(2):
+        for c in range(2):
+            looks = [SCORES[b, k, c].item() for k in range(3)]
+            mean = sum(math.exp(-look / softness) for look in looks) / 3
+            assert found[b, c].item() == pytest.approx(-softness * math.log(mean), rel=1e-9)
+
+
+def test_soft_minimum_goes_from_the_least_to_the_mean():
+    torch.testing.assert_close(soft_minimum(SCORES, 1e-3), SCORES.amin(dim=1), atol=2e-3, rtol=0)
+    torch.testing.assert_close(soft_minimum(SCORES, 1e3), SCORES.mean(dim=1), atol=2e-2, rtol=0)
+    torch.testing.assert_close(soft_minimum(SCORES[:, :1], 4.0), SCORES[:, 0])  # one look
+    far = soft_minimum(torch.tensor([[[-1e4], [1e4]]]), 1.0)
+    assert far.item() == pytest.approx(-1e4 + math.log(2), rel=1e-5)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from modeling.heads.region_adapter import RegionAdapter
+
+FEATURES = F.normalize(torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
+
+
+def stirred(dropout=0.0):
+    torch.manual_seed(1)
+    adapter = RegionAdapter(8, 5, dropout, seed=3)
+    for parameter in adapter.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return adapter
+
+
+def test_it_starts_as_the_features_themselves():
+    torch.testing.assert_close(RegionAdapter(8, 5, 0.5, seed=3)(FEATURES), FEATURES)
+
+
+def test_moved_features_number_by_number():
+    adapter, found = stirred(), stirred()(FEATURES)
+    widen, narrow = adapter.widen, adapter.narrow
+    for b in range(2):
+        for r in range(3):
+            entries = [math.sqrt(8) * value for value in FEATURES[b, r].tolist()]
+            hidden = []
+            for row, start in zip(widen.weight.tolist(), widen.bias.tolist(), strict=True):
+                x = start + sum(w * f for w, f in zip(row, entries, strict=True))
+                hidden.append(x * 0.5 * (1 + math.erf(x / math.sqrt(2))))  # GELU
+            moved = []
+            for d, (row, start) in enumerate(
+                zip(narrow.weight.tolist(), narrow.bias.tolist(), strict=True)
+            ):
+                step = start + sum(w * h for w, h in zip(row, hidden, strict=True))
+                moved.append(FEATURES[b, r, d].item() + step / math.sqrt(8))
+            length = math.sqrt(sum(value * value for value in moved))
+            expected = [value / length for value in moved]
+            assert found[b, r].tolist() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    squares = [w * w for row in narrow.weight.tolist() for w in row]
+    assert adapter.square().item() == pytest.approx(sum(squares), rel=1e-5)
+
+
+def test_dropout_is_for_training_alone():
+    adapter = stirred(dropout=0.5)
+    assert not torch.equal(adapter(FEATURES), adapter(FEATURES))
+    adapter.eval()
+    torch.testing.assert_close(adapter(FEATURES), stirred()(FEATURES))
+
+
+def test_the_seed_alone_decides_where_it_starts():
+    state = torch.get_rng_state()
+    same, other = RegionAdapter(8, 5, 0.0, 3), RegionAdapter(8, 5, 0.0, 4)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(same.widen.weight, RegionAdapter(8, 5, 0.0, 3).widen.weight)
+    assert not torch.equal(same.widen.weight, other.widen.weight)
