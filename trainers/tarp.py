@@ -212,9 +212,11 @@ class TARP(PromptTrainer):
         options = self.method_cfg
         check_sources(options.TEMPLATE, options.TEMPLATES, options.DESCRIPTIONS, "TRAINER.TARP")
         trained = ("RESIDUALS", "LOGIT_SCALE_LEARNABLE", "CLASS_BIAS_LEARNABLE")
-        if not any(options[key] for key in trained):
+        adapts = options.REGIONS and options.ADAPTER > 0
+        if not adapts and not any(options[key] for key in trained):
             raise ValueError(
-                f"TARP would train nothing; set one of TRAINER.TARP.{', '.join(trained)} True."
+                f"TARP would train nothing; set one of TRAINER.TARP.{', '.join(trained)} True, or "
+                "ADAPTER above 0 with REGIONS True."
             )
 
     def model_arguments(self) -> dict[str, Any]:

@@ -291,8 +291,14 @@ def test_what_makes_no_sense_is_refused(build):
     with pytest.raises(ValueError, match="REGIONS False and GLOBAL_SCALE 0 leave nothing"):
         build(f"{node}.REGIONS", False, f"{node}.GLOBAL_SCALE", 0.0)
     off = ("RESIDUALS", "LOGIT_SCALE_LEARNABLE", "CLASS_BIAS_LEARNABLE")
-    with pytest.raises(ValueError, match="would train nothing; set one of TRAINER.TARP.RESIDUALS"):
-        build(*(word for key in off for word in (f"{node}.{key}", False)))
+    off = [word for key in off for word in (f"{node}.{key}", False)]
+    for more in (("ADAPTER", 0), ("REGIONS", False)):
+        with pytest.raises(ValueError, match="would train nothing; set one of TRAINER.TARP.RES"):
+            build(*off, f"{node}.{more[0]}", more[1])
+    learner = build(*off).model.learner
+    assert {n.split(".")[0] for n, p in learner.named_parameters() if p.requires_grad} == {
+        "adapter"
+    }
     with pytest.raises(ValueError, match="NEGATIVES must be one of .*got 'learned'.*'learnt'"):
         build(f"{node}.NEGATIVES", "learned")
     with pytest.raises(ValueError, match="takes TEMPLATES or DESCRIPTIONS, got both"):
