@@ -129,11 +129,12 @@ class TARPModel(PromptModel):
 
     def looks(self, features: Features, text: tuple[Tensor, ...]) -> Tensor:
         """Pooled similarity [B, K, C] of regions, or of words, at each look."""
-        options, regions = self.options, features.local_features
-        with self.clip.autocast():  # one product, in which the time of a step goes
+        options, regions, anchors = self.options, features.local_features, torch.cat(text[:2])
+        with self.clip.autocast():  # here the time of a step goes
             if options.ADAPTER:
-                regions = self.learner.adapter(regions)
-            both = regions @ torch.cat(text[:2]).t()
+                both = self.learner.adapter.similarity(regions, anchors)
+            else:
+                both = regions @ anchors.t()
         margin, fit = both.chunk(2, dim=2)  # [B, R, K C] each
         is_text = features.mask is not None
         steepness = options.WORD_SCALE if is_text else options.REGION_SCALE

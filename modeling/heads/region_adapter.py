@@ -33,12 +33,39 @@ class RegionAdapter(nn.Module):
         """Moved features, of unit length.
 
         Args:
-            features: [..., D], L2-normalised.
+            features: [..., D], about of unit length.
         """
         # Layers start for entries of size 1; those of a unit vector are of size 1 / sqrt(D).
         size = features.shape[-1] ** 0.5
         moved = self.narrow(self.dropout(F.gelu(self.widen(features * size)))) / size
         return F.normalize(features + moved, dim=-1)
+
+    def similarity(self, features: Tensor, anchors: Tensor) -> Tensor:
+        """`forward(features) @ anchors.t()`, without the moved features and their gradient.
+
+        With f' = f + M h, h the hidden units and a 1 for b2: f' . a = f . a + h . (M^T a), and
+        |f'|^2 = |f|^2 + h . (2 M^T f + M^T M h). So one product with frozen features has no
+        gradient to them, and everything else is as narrow as h: two thirds of the time.
+
+        Args:
+            features: f [..., D]; frozen ones are what it is for.
+            anchors: a [Q, D].
+
+        Returns:
+            [..., Q].
+        """
+        size, width = features.shape[-1] ** 0.5, len(self.widen.weight)
+        moves = torch.cat([self.narrow.weight.t(), self.narrow.bias[None]]) / size  # M^T [W + 1, D]
+        rows = torch.cat([anchors, self.widen.weight * size, moves])
+        own, hidden, along = (features @ rows.t()).split([len(anchors), width, width + 1], dim=-1)
+        hidden = self.dropout(F.gelu(hidden + self.widen.bias))
+        hidden = F.pad(hidden, (0, 1), value=1.0)  # [..., W + 1]
+        by_hidden = hidden @ (moves @ torch.cat([anchors, moves]).t())
+        moved, square = by_hidden.split([len(anchors), width + 1], dim=-1)
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        squares = (features.to(wide).square(), (hidden * (2 * along + square)).to(wide))
+        length = sum(part.sum(dim=-1, keepdim=True) for part in squares)  # |f'|^2
+        return (own + moved) * length.clamp_min(1e-12).rsqrt()
 
     def square(self) -> Tensor:
         """Sum of the squares of W2, which says how far features move; a scalar."""

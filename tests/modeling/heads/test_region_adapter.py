@@ -47,6 +47,24 @@ def test_moved_features_number_by_number():
     assert adapter.square().item() == pytest.approx(sum(squares), rel=1e-5)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_similarity_equals_that_of_moved_features(dropout):
+    """Values and gradients, with the same hidden units dropped."""
+    anchors = torch.randn(7, 8, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    adapter, features = stirred(dropout).double(), 1.1 * FEATURES.double()
+    trained = [anchors, *adapter.parameters()]
+    found = []
+    for similarity in (
+        lambda: adapter.similarity(features, anchors.double()),
+        lambda: adapter(features) @ anchors.double().t(),
+    ):
+        torch.manual_seed(4)
+        values = similarity()
+        found.append([values, *torch.autograd.grad(values.square().sum(), trained)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
 def test_dropout_is_for_training_alone():
     adapter = stirred(dropout=0.5)
     assert not torch.equal(adapter(FEATURES), adapter(FEATURES))
