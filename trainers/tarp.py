@@ -26,9 +26,9 @@ from common.config.config_rules import Choice, Number, declare_rules
 from losses.log_prior import centred_log_prior
 from modeling.encoders.features import Features
 from modeling.encoders.frozen_clip import FrozenClip
-from modeling.encoders.region_pooling import region_pool
+from modeling.encoders.region_pooling import region_pool, soft_minimum
 from modeling.heads.region_adapter import RegionAdapter
-from modeling.heads.text_anchors import NEGATIVES, TextAnchors, soft_minimum
+from modeling.heads.text_anchors import NEGATIVES, TextAnchors
 from modeling.prompts.class_prompts import check_sources, class_sentences, ensemble_features
 from modeling.prompts.logit_scale import LogitScale
 from modeling.prompts.prompt_model import Batch, PromptModel

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,21 @@ def region_pool(
         # The lowest number instead of -inf: no NaN from a mask that is False throughout.
         logits = logits.masked_fill(~mask[..., None], torch.finfo(logits.dtype).min)
     return (logits.softmax(dim=1) * _at_least_float32(similarity)).sum(dim=1)
+
+
+def soft_minimum(scores: Tensor, softness: float) -> Tensor:
+    """What all of K looks agree on: T log K - T log sum_k exp(-score_k / T).
+
+    Equal scores give themselves. It goes from the least of them, T near 0, to their mean.
+
+    Args:
+        scores: [B, K, C].
+        softness: T, above 0, in units of the scores.
+
+    Returns:
+        [B, C].
+    """
+    return softness * (math.log(scores.shape[1]) - (-scores / softness).logsumexp(dim=1))
 
 
 def winner_take_all(similarity: Tensor, sharpness: float = 200.0) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -59,14 +57,15 @@ class TextAnchors(nn.Module):
         if looks > 1:  # saved, for they may be drawn otherwise elsewhere
             noise = torch.randn((looks - 1, *texts.shape), generator=generator).to(texts)
             self.register_buffer("beside", texts + _NOISE * noise / texts.shape[1] ** 0.5)
-        moved = {
-            "positive": looks > 0 and (looks, *texts.shape),
-            "negative": looks > 0 and negative == "learnt" and (looks, *texts.shape),
-            "whole": whole and texts.shape,
-        }
-        shapes = {name: shape for name, shape in moved.items() if shape and residuals}
+        of_regions, shapes = (looks, *texts.shape), {}
+        if looks:
+            shapes["positive"] = of_regions
+        if looks and negative == "learnt":
+            shapes["negative"] = of_regions
+        if whole:
+            shapes["whole"] = texts.shape
         self.residuals = nn.ParameterDict(
-            {name: nn.Parameter(texts.new_zeros(shape)) for name, shape in shapes.items()}
+            {n: nn.Parameter(texts.new_zeros(shape)) for n, shape in shapes.items() if residuals}
         )
         start = texts.new_full(texts.shape[:1], float(bias))
         self.class_bias = nn.Parameter(start, requires_grad=trains_bias)
@@ -98,18 +97,3 @@ class TextAnchors(nn.Module):
 
     def _moved(self, name: str, start: Tensor) -> Tensor:
         return start + self.residuals[name] if name in self.residuals else start
-
-
-def soft_minimum(scores: Tensor, softness: float) -> Tensor:
-    """What all of K looks agree on: T log K - T log sum_k exp(-score_k / T).
-
-    Equal scores give themselves. It goes from the least of them, T near 0, to their mean.
-
-    Args:
-        scores: [B, K, C].
-        softness: T, above 0, in units of the scores.
-
-    Returns:
-        [B, C].
-    """
-    return softness * (math.log(scores.shape[1]) - (-scores / softness).logsumexp(dim=1))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from modeling.encoders.region_pooling import region_pool, winner_take_all
+from modeling.encoders.region_pooling import region_pool, soft_minimum, winner_take_all
 
 B, R, C = 3, 5, 4
 
@@ -95,3 +95,24 @@ def test_the_winner_of_a_region_keeps_everything_and_others_less():
     torch.testing.assert_close(taken[winner], similarity[winner])
     assert (taken[~winner] < similarity[~winner]).all() and (taken > 0).all()
     assert winner_take_all(torch.full((1, 1, 2), 30.0).half()).isfinite().all()
+
+
+SCORES = torch.tensor([[[3.0, -1.0], [1.0, 2.0], [2.0, 2.0]], [[0.5, 9.0], [0.5, 9.0], [0.5, 9.0]]])
+
+
+@pytest.mark.parametrize("softness", [0.3, 1.0, 4.0])
+def test_soft_minimum_number_by_number(softness):
+    found = soft_minimum(SCORES.double(), softness)
+    for b in range(2):
+        for c in range(2):
+            looks = [SCORES[b, k, c].item() for k in range(3)]
+            mean = sum(math.exp(-look / softness) for look in looks) / 3
+            assert found[b, c].item() == pytest.approx(-softness * math.log(mean), rel=1e-9)
+
+
+def test_soft_minimum_goes_from_the_least_to_the_mean():
+    torch.testing.assert_close(soft_minimum(SCORES, 1e-3), SCORES.amin(dim=1), atol=2e-3, rtol=0)
+    torch.testing.assert_close(soft_minimum(SCORES, 1e3), SCORES.mean(dim=1), atol=2e-2, rtol=0)
+    torch.testing.assert_close(soft_minimum(SCORES[:, :1], 4.0), SCORES[:, 0])  # one look
+    far = soft_minimum(torch.tensor([[[-1e4], [1e4]]]), 1.0)
+    assert far.item() == pytest.approx(-1e4 + math.log(2), rel=1e-5)

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from modeling.heads.text_anchors import NEGATIVES, TextAnchors, soft_minimum
+from modeling.heads.text_anchors import NEGATIVES, TextAnchors
 
 TEXTS = F.normalize(torch.randn(4, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
 MEAN = TEXTS.mean(dim=0)
@@ -93,24 +91,3 @@ def test_what_is_off_has_no_parameters(switches, trained, count):
 def test_the_bias_may_stay_as_it_is():
     anchors = TextAnchors(TEXTS, bias=-3.0, trains_bias=False)
     assert anchors.class_bias.tolist() == [-3.0] * 4 and not anchors.class_bias.requires_grad
-
-
-SCORES = torch.tensor([[[3.0, -1.0], [1.0, 2.0], [2.0, 2.0]], [[0.5, 9.0], [0.5, 9.0], [0.5, 9.0]]])
-
-
-@pytest.mark.parametrize("softness", [0.3, 1.0, 4.0])
-def test_soft_minimum_number_by_number(softness):
-    found = soft_minimum(SCORES.double(), softness)
-    for b in range(2):
-        for c in range(2):
-            looks = [SCORES[b, k, c].item() for k in range(3)]
-            mean = sum(math.exp(-look / softness) for look in looks) / 3
-            assert found[b, c].item() == pytest.approx(-softness * math.log(mean), rel=1e-9)
-
-
-def test_soft_minimum_goes_from_the_least_to_the_mean():
-    torch.testing.assert_close(soft_minimum(SCORES, 1e-3), SCORES.amin(dim=1), atol=2e-3, rtol=0)
-    torch.testing.assert_close(soft_minimum(SCORES, 1e3), SCORES.mean(dim=1), atol=2e-2, rtol=0)
-    torch.testing.assert_close(soft_minimum(SCORES[:, :1], 4.0), SCORES[:, 0])  # one look
-    far = soft_minimum(torch.tensor([[[-1e4], [1e4]]]), 1.0)
-    assert far.item() == pytest.approx(-1e4 + math.log(2), rel=1e-5)
