@@ -41,7 +41,7 @@ _QUICK = ("tiny", 64, 32)  # backbone, training and test images
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line, measure, print."""
-    args = _parser().parse_args(arguments)
+    args = _parser().parse_intermixed_args(arguments)
     benchmark = BENCHMARKS[args.classes]
     train_images, test_images = benchmark.train, benchmark.test
     if args.quick:
@@ -68,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     flag("--precision", default="fp32", choices=tuple(PRECISIONS), help="default: fp32")
     flag("--quick", action="store_true", help="the tiny CLIP, on a few images")
     flag("--markdown", action="store_true", help="print a markdown table")
+    flag(
+        "opts", nargs="*", metavar="KEY VALUE", help="config overrides, e.g. TRAINER.TARP.ADAPTER 0"
+    )
     return parser
 
 
@@ -88,7 +91,7 @@ def _build(args: argparse.Namespace, root: Path) -> PromptTrainer:
         "TEST.NO_TEST": True,
     }
     flags = ["--root", root, "--trainer", args.trainer, "--seed", 1, "--output-dir", root / "run"]
-    words = [*flags, *(word for pair in keys.items() for word in pair)]
+    words = [*flags, *(word for pair in keys.items() for word in pair), *args.opts]
     cfg = build_cfg(train.build_parser().parse_intermixed_args(list(map(str, words))))
     cfg.freeze()
     train.set_random_seed(cfg.SEED)
