@@ -98,8 +98,9 @@ started=$SECONDS failed=
 # As many words for each run.
 list_runs() {
     for trainer in $trainers; do
-        # Nothing is drawn in zero-shot CLIP: one seed is all.
-        [[ "$trainer" == ZeroshotCLIP ]] && chosen="${seeds%% *}" || chosen="$seeds"
+        # Nothing is drawn in zero-shot CLIP: one seed is all, unless the pictures are.
+        chosen="$seeds"
+        [[ "$trainer" != ZeroshotCLIP || " $* " == *" DATASET.DRAW seed "* ]] || chosen="${seeds%% *}"
         for seed in $chosen; do
             printf '%s\0' --output-dir "$output/$dataset/$trainer/$variant/seed$seed" \
                 --trainer "$trainer" --seed "$seed" --root "$data" \

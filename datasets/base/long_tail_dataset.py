@@ -51,6 +51,7 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.DATASET.LABEL_PROPORTION = 1.0  # probability that a training label is known, in (0, 1]
     # npz of the known ones, made if absent | hcp (the draw of HCP-MLR-PL) | "": drawn from the seed
     cfg.DATASET.LABEL_MASK = ""
+    cfg.DATASET.DRAW = "fixed"  # ShapesLT, ShapesLT80: fixed | seed (other pictures for each seed)
     # A class whose objects in an image are all difficult (VOC07): negative | ignore | positive.
     cfg.DATASET.DIFFICULT = "negative"
     cfg.DATASET.UNLABELED = "keep"  # images in which no class is present: keep | drop
@@ -66,6 +67,7 @@ declare_rules(
         "CLASSNAMES": Choice(("clean", "raw")),
         "VAL_FRACTION": Number(least=0, below=1),
         "LABEL_PROPORTION": Number(above=0, most=1),
+        "DRAW": Choice(("fixed", "seed")),
         "DIFFICULT": Choice(DIFFICULT_RULES),
         "UNLABELED": Choice(("keep", "drop")),
     },

@@ -78,6 +78,23 @@ def test_a_hold_out_takes_the_place_of_the_validation_pictures(cfg, small):
     assert len(data.train_x) + len(data.val) == 30
 
 
+def test_every_seed_may_have_pictures_of_its_own(cfg, small):
+    fixed = ShapesLT(cfg)
+    cfg.DATASET.DRAW, cfg.TEST.SPLIT = "seed", "val"
+    pictures = [Path(item.impath).read_bytes() for item in (*fixed.train_x, *fixed.test)]
+    for seed in (0, 1, 2):
+        cfg.SEED = seed
+        data = ShapesLT(cfg)
+        assert Path(data.dataset_dir) == Path(cfg.DATASET.ROOT) / "draws" / str(seed) / "shapes_lt"
+        np.testing.assert_array_equal(data.class_counts, SMALL.train_counts)
+        assert all(len(texts) == 1 for texts in data.captions)
+        drawn = (*data.train_x, *data.val, *data.test)
+        pictures += [Path(item.impath).read_bytes() for item in drawn]
+    assert len(set(pictures)) == len(pictures) == 50 + 3 * 70
+    again = ShapesLT(cfg)
+    assert [item.impath for item in again.test] == [item.impath for item in data.test]
+
+
 def test_dassl_finds_it_by_its_name(cfg, small):
     from dassl.data.datasets import build_dataset
 

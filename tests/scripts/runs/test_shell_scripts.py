@@ -53,6 +53,12 @@ def test_compare_runs_train_py_in_coops_layout(trainer, script, tmp_path):
         assert cfg.MODEL.BACKBONE.NAME == "RN50" and cfg.DATASET.ROOT == str(tmp_path / "data")
 
 
+def test_pictures_drawn_for_each_seed_are_seen_by_zero_shot_clip_too(script):
+    drawn = ("DATASET.DRAW", "seed")
+    done = script("compare.sh", "shapes_lt", "tiny", "ZeroshotCLIP", "2 3", *drawn, DRY_RUN=1)
+    assert [words[5] for words in commands(done)] == ["2", "3"]
+
+
 @pytest.mark.parametrize(
     ("cfg", "flags"),
     [
