@@ -4,9 +4,10 @@ Towers are frozen and no prompt is trained: each class has anchors, which are it
 residuals, which a penalty holds near it. A class looks at the regions several times, each time with
 anchors of its own: regions are pooled by how well they fit the positive anchor, and score by the
 positive minus the negative one. A soft minimum asks all looks for their consent, so that a class
-may be several objects; the whole image speaks with the first. A small adapter, the same for all
-classes, moves the regions before. Captions may stand for images in a loss of their own, and a log
-prior of the classes is added to training's logits.
+may be several objects; the whole image speaks with the first. Small adapters, the same for all
+classes, move the regions before: one for what weighs them, one for what scores them. Captions may
+stand for images in a loss of their own, and a log prior of the classes is added to training's
+logits.
 
 Ours; its parts are those of TaskRes, DualCoOp, CLIP-Adapter, TaI-DPT and logit adjustment
 (docs/methods.md).
@@ -58,8 +59,8 @@ class TARPModel(PromptModel):
         "REGIONS": True,  # the branch of regions
         "LOOKS": 3,  # K, of a class at the regions, each with anchors of its own
         "SOFTNESS": 4.0,  # T of the soft minimum over looks; a large one is their mean
-        "ADAPTER": 128,  # hidden units of the network that moves region features; 0: none
-        "ADAPTER_DROPOUT": 0.5,  # share of them that training drops
+        "ADAPTER": 0,  # hidden units of each network that moves region features; 0: none
+        "ADAPTER_DROPOUT": 0.6,  # share of them that training drops from an image
         "NEGATIVES": "learnt",  # learnt | mean | off: what regions are told apart from
         "RESIDUALS": True,  # anchors move away from the text features
         "LOGIT_SCALE": 20.0,  # s1, of the branch of regions
@@ -71,7 +72,7 @@ class TARPModel(PromptModel):
         "CLASS_BIAS_LEARNABLE": True,  # train them, from there
         "TAU": 1.0,  # of the log prior that is added to training's logits; 0: none
         "LAMBDA": 0.0,  # weight of the loss on captions, where the data set has some; 0: none
-        # Of residuals and adapter towards 0: PULL / 2 x their squares, as one label weighs 1.
+        # Of residuals and adapters towards 0: PULL / 2 x their squares, as one label weighs 1.
         "PULL": 40.0,
     }
 
@@ -114,9 +115,9 @@ class TARPModel(PromptModel):
         if options.REGIONS:
             learner.global_scale = whole
             if options.ADAPTER:
-                width = learner.texts.shape[1]  # D
-                drop = options.ADAPTER_DROPOUT
-                learner.adapter = RegionAdapter(width, options.ADAPTER, drop, self.seed)
+                sizes = learner.texts.shape[1], options.ADAPTER, options.ADAPTER_DROPOUT
+                seeds = 2 * self.seed, 2 * self.seed + 1
+                learner.adapters = nn.ModuleList(RegionAdapter(*sizes, seed) for seed in seeds)
         elif learner.whole:
             self.scale = whole.to(self.clip.device)
         else:
@@ -129,13 +130,14 @@ class TARPModel(PromptModel):
 
     def looks(self, features: Features, text: tuple[Tensor, ...]) -> Tensor:
         """Pooled similarity [B, K, C] of regions, or of words, at each look."""
-        options, regions, anchors = self.options, features.local_features, torch.cat(text[:2])
+        options, regions = self.options, features.local_features
         with self.clip.autocast():  # here the time of a step goes
             if options.ADAPTER:
-                both = self.learner.adapter.similarity(regions, anchors)
+                pairs = zip(self.learner.adapters, text[:2], strict=True)
+                margin, fit = (adapter.similarity(regions, a) for adapter, a in pairs)
             else:
-                both = regions @ anchors.t()
-        margin, fit = both.chunk(2, dim=2)  # [B, R, K C] each
+                margin, fit = (regions @ torch.cat(text[:2]).t()).chunk(2, dim=2)
+        # [B, R, K C] each
         is_text = features.mask is not None
         steepness = options.WORD_SCALE if is_text else options.REGION_SCALE
         pooled = region_pool(margin, fit, steepness, features.mask)
@@ -158,9 +160,9 @@ class TARPModel(PromptModel):
         return soft_minimum(looks, self.options.SOFTNESS) + self.learner.class_bias
 
     def penalty(self) -> Tensor:
-        """Squares of what PULL holds near 0: residuals, and the adapter's last layer."""
-        adapters = (m for m in self.learner.children() if isinstance(m, RegionAdapter))
-        return sum((m.square() for m in adapters), self.learner.square())
+        """Squares of what PULL holds near 0: residuals, and the adapters' last layers."""
+        adapters = getattr(self.learner, "adapters", ())
+        return sum((adapter.square() for adapter in adapters), self.learner.square())
 
     def loss(self, logits: Tensor, targets: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The loss on images, the penalty, and LAMBDA * the loss on as many captions.

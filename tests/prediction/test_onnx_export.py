@@ -21,7 +21,7 @@ EXPORTED = {
     "PVLR": ("PVLR", "ViT"),
     "CPRFL": ("CPRFL", "ViT", "TRAINER.CPRFL.WIDTH", "32"),
     "LMCLIP": ("LMCLIP", "ViT"),
-    "TARP": ("TARP", "ViT"),
+    "TARP": ("TARP", "ViT", "TRAINER.TARP.ADAPTER", "6"),
     "TARP, regions of four views": ("TARP", "ViT", "INPUT.REGION_VIEWS", "flip 32 40"),
     "CoOp, mean of four views": ("CoOp", "ViT", "INPUT.TEST_VIEWS", "flip 32 40"),
     "CoOp with regions": ("CoOp", "ViT", "TRAINER.COOP.REGION_WEIGHT", "0.5"),

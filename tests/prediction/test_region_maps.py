@@ -40,7 +40,7 @@ def dualcoop_plus(whole, region, text, c):
 
 
 def tarp(whole, region, text, c):
-    """The mean of three looks, of an adapter that moves nothing yet."""
+    """The mean of three looks, of adapters that move nothing yet."""
     looks = [text[0][k * len(NAMES) + c] for k in range(3)]
     return sum(dot(region, look) for look in looks) / 3
 
@@ -57,7 +57,7 @@ def two_prompts(whole, region, text, c):
 METHODS = {  # words beside the method's name, and its similarity of one class to one region
     "DualCoOp": ((), dualcoop),
     "DualCoOpPP": ((), dualcoop_plus),
-    "TARP": ((), tarp),
+    "TARP": (("TRAINER.TARP.ADAPTER", "6"), tarp),
     "CoOp": (("TRAINER.COOP.REGION_WEIGHT", str(WEIGHT)), one_prompt),
     "ZeroshotCLIP": (("TRAINER.ZEROSHOTCLIP.REGION_WEIGHT", str(WEIGHT)), one_prompt),
     "TaIDPT": (("TRAINER.TAIDPT.REGION_WEIGHT", str(WEIGHT)), two_prompts),

@@ -30,7 +30,7 @@ OPTIONS = {
     "LinearProbe": ("OPTIM.NAME", "adamw"),
     "PVLR": ("OPTIM.NAME", "adamw", "OPTIM.LR", "1e-3", "TRAINER.PVLR.COSINE_OFFSET", "learnt")
     + ("TRAINER.PVLR.REGION_SCALE_LEARNABLE", "True"),
-    "TARP": ("OPTIM.NAME", "adamw"),
+    "TARP": ("OPTIM.NAME", "adamw", "TRAINER.TARP.ADAPTER", "6"),
     "TaIDPT": ("DATASET.TEXT_AS_IMAGE", "True", "TRAINER.LOSS.NAME", "ranking"),
 }
 

@@ -56,11 +56,12 @@ def dot(one, other):
     return sum(x * y for x, y in zip(one, other, strict=True))
 
 
-def naive_regions(learner, regions):
-    """Regions [R, D] as the adapter moves them, one by one."""
-    if not hasattr(learner, "adapter"):
+def naive_regions(learner, number, regions):
+    """Regions [R, D] as an adapter moves them, one by one."""
+    if not hasattr(learner, "adapters"):
         return regions
-    size, (widen, narrow) = len(regions[0]) ** 0.5, (learner.adapter.widen, learner.adapter.narrow)
+    adapter = learner.adapters[number]
+    size, widen, narrow = len(regions[0]) ** 0.5, adapter.widen, adapter.narrow
     moved = []
     for region in regions:
         hidden = widen.weight @ (size * region) + widen.bias
@@ -76,15 +77,15 @@ def naive_logits(learner, features, options):
     nothing = torch.zeros_like(texts[0])
     mean = sum(texts) / len(texts)
 
-    def look(k, c, regions, beta):
+    def look(k, c, scored, weighed, beta):
         start = learner.beside[k - 1, c] if k else texts[c]
         moved = start + (moves["positive"][k, c] if "positive" in moves else nothing)
         positive = moved / moved.square().sum().sqrt()
         negative = mean + (moves["negative"][k, c] if "negative" in moves else nothing)
         if options.NEGATIVES == "off":
             negative = nothing
-        weights = [(beta * dot(region, positive)).exp() for region in regions]
-        parts = (w * dot(r, positive - negative) for w, r in zip(weights, regions, strict=True))
+        weights = [(beta * dot(region, positive)).exp() for region in weighed]
+        parts = (w * dot(r, positive - negative) for w, r in zip(weights, scored, strict=True))
         return options.LOGIT_SCALE * learner.affine.log_gain.exp() * sum(parts) / sum(weights)
 
     def whole(b, c, scale):
@@ -98,11 +99,11 @@ def naive_logits(learner, features, options):
         if features.mask is not None:
             regions = [r for r, there in zip(regions, features.mask[b], strict=True) if there]
         if options.REGIONS:
-            regions = naive_regions(learner, regions)
+            moved = [naive_regions(learner, number, regions) for number in range(2)]
         beta = options.REGION_SCALE if features.mask is None else options.WORD_SCALE
         for c in range(len(texts)):
             if options.REGIONS:
-                looks = [look(k, c, regions, beta) for k in range(options.LOOKS)]
+                looks = [look(k, c, *moved, beta) for k in range(options.LOOKS)]
                 if options.GLOBAL_SCALE:
                     looks[0] = looks[0] + whole(b, c, learner.global_scale)
                 mean_of = sum((-one / options.SOFTNESS).exp() for one in looks) / len(looks)
@@ -164,7 +165,7 @@ def test_logits_loss_and_gradients_equal_naive_loops(switches):
             shifted = scores + torch.tensor(shift, dtype=z.dtype)
             parts.append(naive.reduced(naive.bce(shifted, targets), "mean"))
         held = [*its.residuals.values()]
-        held += [its.adapter.narrow.weight] if hasattr(its, "adapter") else []
+        held += [adapter.narrow.weight for adapter in getattr(its, "adapters", ())]
         pull = options.PULL / 2 * sum(d.square().sum() for d in held) / (49 * len(NAMES))
         found.append((z, parts[0] + 0.7 * parts[1] + pull))
         learners.append(its)
@@ -207,10 +208,10 @@ def build(roots, tmp_path):
         (),
         ("REGIONS", False),
         ("GLOBAL_SCALE", 0.0, "NEGATIVES", "off"),
-        ("RESIDUALS", False),
-        ("LAMBDA", 1.0, "LOOKS", 1),
+        ("RESIDUALS", False, "ADAPTER", 6),
+        ("LAMBDA", 1.0, "LOOKS", 1, "ADAPTER", 6),
         ("CLASS_BIAS_LEARNABLE", False, "LOGIT_SCALE_LEARNABLE", False, "PREC", "bf16"),
-        ("ADAPTER", 0, "NEGATIVES", "mean", "TEMPLATES", "ours"),
+        ("NEGATIVES", "mean", "TEMPLATES", "ours"),
     ],
 )
 def test_every_switch_trains_all_that_it_leaves(changes, build):
@@ -226,13 +227,15 @@ def test_every_switch_trains_all_that_it_leaves(changes, build):
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_the_pull_is_set_against_the_known_labels(build, share):
     """It is that of PULL / 2 x squares beside a sum of losses over the labels that are known."""
-    trainer = build("TRAINER.TARP.PULL", 3.0, "DATASET.LABEL_PROPORTION", share)
+    trainer = build(
+        "TRAINER.TARP.PULL", 3.0, "TRAINER.TARP.ADAPTER", 6, "DATASET.LABEL_PROPORTION", share
+    )
     learner = trainer.model.learner
     stir(learner)
     batch = next(iter(trainer.train_loader_x))
     inputs = (*trainer.parse_batch_train(batch), *trainer.data.batch_places(batch))
     terms = trainer.model.terms(*inputs)
-    held = [*learner.residuals.values(), learner.adapter.narrow.weight]
+    held = [*learner.residuals.values(), *(a.narrow.weight for a in learner.adapters)]
     squares = sum(d.square().sum().item() for d in held)
     known = sum(int(label >= 0) for row in trainer.data.targets for label in row)
     assert (known == len(trainer.data.targets) * len(trainer.classnames)) == (share == 1)
@@ -292,12 +295,12 @@ def test_what_makes_no_sense_is_refused(build):
         build(f"{node}.REGIONS", False, f"{node}.GLOBAL_SCALE", 0.0)
     off = ("RESIDUALS", "LOGIT_SCALE_LEARNABLE", "CLASS_BIAS_LEARNABLE")
     off = [word for key in off for word in (f"{node}.{key}", False)]
-    for more in (("ADAPTER", 0), ("REGIONS", False)):
+    for more in (("ADAPTER", 0), ("REGIONS", False, f"{node}.ADAPTER", 6)):
         with pytest.raises(ValueError, match="would train nothing; set one of TRAINER.TARP.RES"):
-            build(*off, f"{node}.{more[0]}", more[1])
-    learner = build(*off).model.learner
+            build(*off, f"{node}.{more[0]}", *more[1:])
+    learner = build(*off, f"{node}.ADAPTER", 6).model.learner
     assert {n.split(".")[0] for n, p in learner.named_parameters() if p.requires_grad} == {
-        "adapter"
+        "adapters"
     }
     with pytest.raises(ValueError, match="NEGATIVES must be one of .*got 'learned'.*'learnt'"):
         build(f"{node}.NEGATIVES", "learned")

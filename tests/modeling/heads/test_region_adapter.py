@@ -72,6 +72,17 @@ def test_dropout_is_for_training_alone():
     torch.testing.assert_close(adapter(FEATURES), stirred()(FEATURES))
 
 
+def test_all_regions_of_an_image_lose_the_same_units():
+    adapter = stirred(dropout=0.5)
+    same = FEATURES[:, :1].expand(2, 3, 8)  # three regions that are alike
+    for moved in (adapter(same), adapter.similarity(same, torch.eye(8))):
+        torch.testing.assert_close(moved, moved[:, :1].expand(2, 3, 8))
+        alone = stirred()(same)
+        assert not torch.allclose(moved[0], alone[0]) and not torch.allclose(moved[1], alone[1])
+    images = FEATURES[:1].expand(64, 3, 8)  # as many images that are alike
+    assert len(adapter(images)[:, 0].unique(dim=0)) > 8
+
+
 def test_the_seed_alone_decides_where_it_starts():
     state = torch.get_rng_state()
     same, other = RegionAdapter(8, 5, 0.0, 3), RegionAdapter(8, 5, 0.0, 4)

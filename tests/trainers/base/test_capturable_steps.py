@@ -126,8 +126,8 @@ METHODS = {
     "CPRFL, bf16": ("CPRFL", {"WIDTH": 16, "HEADS": 2, "HEAD_WIDTH": 8, "PREC": "bf16"}),
     "PVLR": ("PVLR", {"AGREEMENT": 0.1, "N_CTX": 2}),
     "PVLR, pre": ("PVLR", {"CONTEXT_SIDE": "pre", "N_CTX": 2, "PREC": "bf16"}),
-    "TARP": ("TARP", {"DATASET.TEXT_TEMPLATES": 1}),
-    "TARP, bf16": ("TARP", {"PREC": "bf16", "NEGATIVES": "off"}),
+    "TARP": ("TARP", {"DATASET.TEXT_TEMPLATES": 1, "ADAPTER": 6}),
+    "TARP, bf16": ("TARP", {"PREC": "bf16", "NEGATIVES": "off", "ADAPTER": 6}),
     "LinearProbe": ("LinearProbe", {}),
     "LinearProbe, bf16": ("LinearProbe", {"PREC": "bf16"}),
 }

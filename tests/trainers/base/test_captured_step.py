@@ -205,6 +205,7 @@ def test_a_graph_trains_what_eager_steps_train(name, precision, tmp_path, capsys
             "OPTIM.MAX_EPOCH": 6,  # a last batch is recorded in the fourth epoch
         }
         if name == "TARP":
+            keys["TRAINER.TARP.ADAPTER"] = 6
             keys["TRAINER.TARP.ADAPTER_DROPOUT"] = 0.0  # a graph draws other random numbers
         words = [str(word) for pair in keys.items() for word in pair]
         out = tmp_path / str(graph)

@@ -12,7 +12,8 @@ from tests.helpers.sets.small_set import arguments, contexts, results, write_set
 
 METHODS = {  # words beside the method's name
     **dict.fromkeys(["CoOp", "LMPT", "DualCoOp", "PVLR"], ()),
-    "TARP": ("TRAINER.TARP.ADAPTER_DROPOUT", "0.0"),  # what is dropped depends on the batch
+    # What is dropped depends on the batch.
+    "TARP": ("TRAINER.TARP.ADAPTER", "6", "TRAINER.TARP.ADAPTER_DROPOUT", "0.0"),
 }
 
 
