@@ -1,8 +1,9 @@
 """Methods compared with one of them, run by run: the same seeds, the same test images.
 
 Runs are paired by their seed. A run that was not trained, as zero-shot CLIP's, is the same for
-every seed and pairs with each. The logits' and the softmax's score space are compared, and that of
-an output link (`evaluation.metrics.output_link`) where both methods have one.
+every seed and pairs with each. Seeds share the test images, or each has its own (DATASET.DRAW
+seed). The logits' and the softmax's score space are compared, and that of an output link
+(`evaluation.metrics.output_link`) where both methods have one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from common.choices import hint
 from common.groups import GROUPS
 from evaluation.comparing.difference_intervals import Uncertainty, uncertainty
 from evaluation.comparing.paired_bootstrap import RESAMPLES
-from evaluation.comparing.run_precisions import Precisions, RunPrecisions
+from evaluation.comparing.run_precisions import Precisions, RunPrecisions, ScoredRun
 from evaluation.results.reports import Method, Run, runs_by_method
 from evaluation.tables.result_tables import method_labels
 
@@ -39,6 +40,7 @@ class Comparison:
         score: the space that TEST.SCORE chose in the method's runs; logit for a sigmoid.
         seeds: of the pairs of runs.
         images: N test images.
+        own_images: whether each seed has N of its own.
         resamples: of them.
         rows: C classes as of results.json.
         groups: by space, then "all", "head", "medium" and "tail" as far as there are any.
@@ -52,6 +54,7 @@ class Comparison:
     score: str
     seeds: tuple[int, ...]
     images: int
+    own_images: bool
     resamples: int
     rows: Sequence[Mapping[str, Any]]
     groups: Mapping[str, Mapping[str, Uncertainty | None]]
@@ -68,7 +71,8 @@ def compare(results: Sequence[Run], against: str, resamples: int | None = None) 
 
     Raises:
         FileNotFoundError: a run's scores were not saved.
-        ValueError: there is no such method, or no other; no seeds in common, or other test images.
+        ValueError: there is no such method, or no other; no seeds in common, or other test images;
+            or some seeds share test images and others have their own.
     """
     resamples = resamples or RESAMPLES
     methods = runs_by_method(results)
@@ -81,7 +85,7 @@ def compare(results: Sequence[Run], against: str, resamples: int | None = None) 
             f"{hint(against, known)}"
         )
     scorers: dict[tuple, RunPrecisions] = {}  # by what was tested on
-    kept: dict[str, dict[str, Precisions]] = {}  # of runs that methods are compared with
+    kept: dict[str, ScoredRun] = {}  # runs that methods are compared with
     found = []
     for key, runs in methods.items():
         reference = None if key in references else _reference(key, references, labels)
@@ -96,13 +100,16 @@ def compare(results: Sequence[Run], against: str, resamples: int | None = None) 
         kept.update(zip(new, scorer.of(list(new.values())), strict=True))
         mine = {pair[0]["path"]: pair[0] for pair in pairs}
         scored = dict(zip(mine, scorer.of(list(mine.values())), strict=True)) | kept
-        groups, classes = _differences(pairs, scored)
+        own_images = _own_images(pairs, scored, scorer)
+        spaces = {path: run.spaces for path, run in scored.items()}
+        groups, classes = _differences(pairs, spaces, own_images)
         found.append(
             Comparison(
                 *(labels[key], labels[reference], *place),
                 score=runs[0]["score"] if runs[0]["score"] in groups else "logit",
                 seeds=tuple(_seed(pair) for pair in pairs),
-                images=scorer.images,
+                images=scorer.images(scored[pairs[0][0]["path"]].images),
+                own_images=own_images,
                 resamples=resamples,
                 rows=runs[0]["per_class"],
                 groups=groups,
@@ -152,8 +159,24 @@ def _seed(pair: Pair) -> int:
     return pair[1 if _untrained(pair[:1]) else 0]["seed"]
 
 
+def _own_images(
+    pairs: Sequence[Pair], scored: Mapping[str, ScoredRun], scorer: RunPrecisions
+) -> bool:
+    """Whether each of several pairs was tested on images of its own; both of a pair on the same."""
+    for pair in pairs:
+        scorer.check_same_images(*(scored[run["path"]] for run in pair))
+    lists = {scored[run["path"]].images for run, _ in pairs}
+    if 1 < len(lists) < len(pairs):
+        names = ", ".join(str(run["seed"]) for run, _ in pairs)
+        raise ValueError(
+            f"{pairs[0][0]['path']}: seeds {names} were tested on {len(lists)} lists of images; "
+            "compare runs that share one list, or of which each has its own"
+        )
+    return len(lists) > 1
+
+
 def _differences(
-    pairs: Sequence[Pair], scored: Mapping[str, Mapping[str, Precisions]]
+    pairs: Sequence[Pair], scored: Mapping[str, Mapping[str, Precisions]], own_images: bool
 ) -> tuple[dict[str, dict[str, Uncertainty | None]], dict[str, list[Uncertainty | None]]]:
     """Differences by space of groups and of classes."""
     rows = pairs[0][0]["per_class"]
@@ -169,11 +192,15 @@ def _differences(
         # The same classes lack positives in both methods, so means of differences are
         # differences of means.
         groups[space] = {
-            name: uncertainty(own[:, of].nanmean(dim=1), resampled[:, :, of].nanmean(dim=2))
+            name: uncertainty(
+                own[:, of].nanmean(dim=1), resampled[:, :, of].nanmean(dim=2), own_images
+            )
             for name, of in members.items()
             if of
         }
-        classes[space] = [uncertainty(own[:, c], resampled[:, :, c]) for c in range(len(rows))]
+        classes[space] = [
+            uncertainty(own[:, c], resampled[:, :, c], own_images) for c in range(len(rows))
+        ]
     return groups, classes
 
 

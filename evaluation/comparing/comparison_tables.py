@@ -133,6 +133,8 @@ def _caption(comparisons: Sequence[Comparison]) -> str:
     shared = {name: {getattr(c, name) for c in comparisons} for name in _PLACE}
     said = [f"{n} {next(iter(values))}" for n, values in shared.items() if len(values) == 1]
     images = ", ".join(f"{n:,}" for n in sorted({c.images for c in comparisons}))
+    if any(c.own_images for c in comparisons):
+        images += " (other ones for each seed, so that its interval is over both)"
     seeds = sorted({seed for c in comparisons for seed in c.seeds})
     numbers = ", ".join(map(str, seeds))
     return (

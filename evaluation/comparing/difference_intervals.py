@@ -13,6 +13,9 @@ resample r of the images (`evaluation.comparing.paired_bootstrap`):
   seeds. t is Student's, with Satterthwaite's degrees of freedom: (S - 1) (v / v_seeds)^2, rounded
   down, where v_seeds is v's second term.
 
+Where each seed has test images of its own, d_s varies with these too: the seeds' interval is over
+both.
+
 A class without positives in a resample has no d_s(r) there; its figures are of the other resamples.
 """
 
@@ -69,12 +72,15 @@ class Uncertainty:
         return self.both or self.images
 
 
-def uncertainty(differences: Tensor, resampled: Tensor) -> Uncertainty | None:
+def uncertainty(
+    differences: Tensor, resampled: Tensor, own_images: bool = False
+) -> Uncertainty | None:
     """Intervals of one difference.
 
     Args:
         differences: [S], of each seed on the test images.
         resampled: [S, R], of each seed on each resample; NaN where it is undefined.
+        own_images: whether each of several seeds has test images of its own.
 
     Returns:
         None if it is undefined on the test images, or in all but one of the resamples.
@@ -90,12 +96,14 @@ def uncertainty(differences: Tensor, resampled: Tensor) -> Uncertainty | None:
     images = Interval(low, high)
     if seeds == 1:
         return Uncertainty(mean, None, None, images, None, _p_of_resamples(of_images), defined)
-    half = confidence(values)
-    of_seeds = resampled.var(dim=0).mean().item() / seeds
-    total = of_images.var().item() + of_seeds
-    freedom = _freedom(seeds - 1, total, of_seeds)
+    half, deviation = confidence(values), differences.double().std().item()
+    if own_images:
+        total, freedom = deviation**2 / seeds, seeds - 1
+    else:
+        of_seeds = resampled.var(dim=0).mean().item() / seeds
+        total = of_images.var().item() + of_seeds
+        freedom = _freedom(seeds - 1, total, of_seeds)
     width = t_quantile(freedom) * math.sqrt(total)
-    deviation = differences.double().std().item()
     return Uncertainty(
         mean,
         deviation,

@@ -1,4 +1,4 @@
-"""Average precision of runs in each score space: on the test images, and on resamples of them."""
+"""Average precision of runs in each score space: on their test images, and on resamples of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from evaluation.metrics.output_link import LINKED
 from evaluation.results.run_scores import link_of, load_run_scores
 from evaluation.results.saved_scores import SavedScores, check_same_images, rank_scores
 
-__all__ = ["Precisions", "RunPrecisions"]
+__all__ = ["Precisions", "RunPrecisions", "ScoredRun"]
 
 
 class Precisions(NamedTuple):
@@ -30,49 +30,84 @@ class Precisions(NamedTuple):
     resampled: Tensor
 
 
-class RunPrecisions:
-    """Scores runs that were tested on the same images, all on the same resamples of them.
-
-    Args:
-        first: a run; others are refused unless they were tested on its images.
-        resamples: R.
+class ScoredRun(NamedTuple):
+    """What a run reaches.
 
     Attributes:
-        images: N, of the test images.
+        images: number of its test images' list, among those that were met.
+        spaces: its figures, by score space.
+    """
 
-    Raises:
-        FileNotFoundError: its scores were not saved.
-        ValueError: they are damaged or not its own.
+    images: int
+    spaces: Mapping[str, Precisions]
+
+
+class RunPrecisions:
+    """Scores runs of the same classes; those tested on the same images on the same resamples.
+
+    Args:
+        first: a run; others are refused unless they know its classes.
+        resamples: R.
     """
 
     def __init__(self, first: Mapping[str, Any], resamples: int) -> None:
-        self._first, self._names = load_run_scores(first), _names(first)
-        self._resamples = resamples
+        self._names, self._resamples = _names(first), resamples
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.images = len(self._first.targets)
+        self._tested: list[SavedScores] = []  # one of each list of test images
 
-    def of(self, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Precisions]]:
-        """The figures of some runs, by score space; arguments and errors as of the class."""
-        places = [(i, space) for i, run in enumerate(runs) for space in _spaces(run)]
-        logits = [self._load(run).logits for run in runs]
-        scores = [
-            rank_scores(logits[i], space, link_of(runs[i])).to(self._device) for i, space in places
-        ]
-        targets = self._first.targets.to(self._device)
-        rankings = [ClassRankings(ranked, targets) for ranked in scores]
-        resampled = resampled_precisions(rankings, self.images, self._resamples, self._device)
+    def of(self, runs: Sequence[Mapping[str, Any]]) -> list[ScoredRun]:
+        """The figures of some runs.
+
+        Raises:
+            FileNotFoundError: a run's scores were not saved.
+            ValueError: they are damaged or not its own, or of other classes.
+        """
+        saved = [self._load(run) for run in runs]
+        numbers = [self._number(one) for one in saved]
         figures: list[dict[str, Precisions]] = [{} for _ in runs]
-        for (i, space), ranked, precisions in zip(places, scores, resampled, strict=True):
-            own = 100 * average_precision(ranked, targets).cpu()
-            figures[i][space] = Precisions(own, 100 * precisions)
-        return figures
+        for number in dict.fromkeys(numbers):
+            of_number = [i for i, other in enumerate(numbers) if other == number]
+            places = [(i, space) for i in of_number for space in _spaces(runs[i])]
+            scores = [
+                rank_scores(saved[i].logits, space, link_of(runs[i])).to(self._device)
+                for i, space in places
+            ]
+            targets = self._tested[number].targets.to(self._device)
+            rankings = [ClassRankings(ranked, targets) for ranked in scores]
+            resampled = resampled_precisions(rankings, len(targets), self._resamples, self._device)
+            for (i, space), ranked, precisions in zip(places, scores, resampled, strict=True):
+                own = 100 * average_precision(ranked, targets).cpu()
+                figures[i][space] = Precisions(own, 100 * precisions)
+        return [ScoredRun(*each) for each in zip(numbers, figures, strict=True)]
+
+    def images(self, number: int) -> int:
+        """How many images a list of them has."""
+        return len(self._tested[number].targets)
+
+    def check_same_images(self, one: ScoredRun, other: ScoredRun) -> None:
+        """Refuse two runs that were tested on different images, or other labels.
+
+        Raises:
+            ValueError: they were.
+        """
+        if one.images != other.images:
+            check_same_images(self._tested[one.images], self._tested[other.images])
 
     def _load(self, run: Mapping[str, Any]) -> SavedScores:
-        saved = load_run_scores(run)
         if _names(run) != self._names:
             raise ValueError(f"{run['path']} knows other classes, or in another order")
-        check_same_images(self._first, saved)
-        return saved
+        return load_run_scores(run)
+
+    def _number(self, saved: SavedScores) -> int:
+        """Number of a run's list of test images, new or met before."""
+        for number, met in enumerate(self._tested):
+            try:
+                check_same_images(met, saved)
+            except ValueError:
+                continue
+            return number
+        self._tested.append(saved)
+        return len(self._tested) - 1
 
 
 def _spaces(run: Mapping[str, Any]) -> tuple[str, ...]:

@@ -81,6 +81,34 @@ def test_figures_are_those_of_a_loop_over_resamples(folder, space):
     assert found.classes[space][4].resamples < RESAMPLES  # yak, of which there are two
 
 
+def test_seeds_may_have_test_images_of_their_own(folder, tmp_path):
+    drawn, expected = tmp_path / "drawn", []
+    for seed in (1, 2, 3):
+        targets, precisions = targets_of_all(draw=seed).numpy(), []
+        for trainer, strength in STRENGTHS.items():
+            run = drawn / trainer / "tiny" / f"seed{seed}"
+            logits = write_run(run, trainer, seed, strength, draw=seed)
+            precisions.append(naive_precision(logits.numpy(), targets, np.arange(IMAGES)))
+        expected.append(np.nanmean(precisions[0] - precisions[1]))
+    (found,) = compare(load_results(drawn), "CoOp", RESAMPLES)
+    over_all = found.groups["logit"]["all"]
+    assert found.own_images and (found.images, found.seeds) == (IMAGES, (1, 2, 3))
+    assert over_all.mean == pytest.approx(np.mean(expected), abs=1e-9)
+    assert over_all.deviation == pytest.approx(np.std(expected, ddof=1), abs=1e-9)
+    assert (over_all.both.low, over_all.both.high) == pytest.approx(
+        (over_all.seeds.low, over_all.seeds.high)
+    )
+    shared = load_results([folder / "LMPT", folder / "CoOp"])
+    assert not compare(shared, "CoOp", RESAMPLES)[0].own_images
+
+    write_run(drawn / "LMPT" / "tiny" / "seed4", "LMPT", 4, 1.0, draw=3)
+    write_run(drawn / "CoOp" / "tiny" / "seed4", "CoOp", 4, 1.0, draw=3)
+    with pytest.raises(ValueError, match="seeds 1, 2, 3, 4 were tested on 3 lists of images"):
+        compare(load_results(drawn), "CoOp", RESAMPLES)
+    with pytest.raises(ValueError, match="same images with different labels"):
+        compare(load_results([drawn / "LMPT", folder / "CoOp"]), "CoOp", RESAMPLES)
+
+
 def test_a_run_without_training_pairs_with_every_seed(folder):
     lmpt, zero = compare(load_results(folder), "CoOp", RESAMPLES)
     assert (lmpt.method, zero.method) == ("LMPT", "ZeroshotCLIP")

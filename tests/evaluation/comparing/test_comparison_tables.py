@@ -32,6 +32,7 @@ def comparison(method="LMPT", seeds=(1, 2), **changes):
         "score": "softmax",
         "seeds": seeds,
         "images": 1100,
+        "own_images": False,
         "resamples": 100,
         "rows": ROWS,
         "groups": {
@@ -57,6 +58,8 @@ def test_groups_in_both_score_spaces():
         "differences, dataset ShapesLT, split test, against CoOp, images 1,100, seeds 1, 2; points"
     )
     assert "(100 resamples)" in caption[0]
+    drawn = difference_table([comparison(own_images=True)], "markdown")
+    assert "images 1,100 (other ones for each seed, so that its interval is over both)" in drawn
     assert header == "method score classes seeds difference seeds images both".split()
     assert rows[0] == [
         *("LMPT", "logit", "all", "2", "+1.00 ± 0.25"),

@@ -61,6 +61,14 @@ def test_both_is_the_two_level_bootstrap(differences):
     assert found.p == pytest.approx(2 * stats.t.sf(found.mean / error, freedom))
 
 
+def test_seeds_with_images_of_their_own_vary_by_both(differences):
+    values, resampled = differences
+    found = uncertainty(values, resampled, own_images=True)
+    assert (found.both.low, found.both.high) == pytest.approx((found.seeds.low, found.seeds.high))
+    assert found.p == pytest.approx(stats.ttest_1samp(values.numpy(), 0).pvalue)
+    assert found.images == uncertainty(values, resampled).images
+
+
 def test_equal_seeds_and_equal_methods():
     resampled = torch.randn(1, 500, generator=torch.Generator().manual_seed(0)).expand(3, 500)
     found = uncertainty(torch.ones(3), resampled)
