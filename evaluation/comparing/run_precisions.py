@@ -13,7 +13,12 @@ from evaluation.metrics.average_precision import average_precision
 from evaluation.metrics.class_rankings import ClassRankings
 from evaluation.metrics.output_link import LINKED
 from evaluation.results.run_scores import link_of, load_run_scores
-from evaluation.results.saved_scores import SavedScores, check_same_images, rank_scores
+from evaluation.results.saved_scores import (
+    SavedScores,
+    check_same_images,
+    difference_of_images,
+    rank_scores,
+)
 
 __all__ = ["Precisions", "RunPrecisions", "ScoredRun"]
 
@@ -101,11 +106,8 @@ class RunPrecisions:
     def _number(self, saved: SavedScores) -> int:
         """Number of a run's list of test images, new or met before."""
         for number, met in enumerate(self._tested):
-            try:
-                check_same_images(met, saved)
-            except ValueError:
-                continue
-            return number
+            if not difference_of_images(met, saved):
+                return number
         self._tested.append(saved)
         return len(self._tested) - 1
 

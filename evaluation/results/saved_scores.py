@@ -68,19 +68,32 @@ def rank_scores(logits: Tensor, space: str, link: Link | None = None) -> Tensor:
     return F.log_softmax(logits, dim=1) if space == "softmax" else logits
 
 
+def difference_of_images(first: SavedScores, second: SavedScores) -> str:
+    """What tells the test images of two runs apart, in a sentence; empty if nothing does.
+
+    Folders do not count, for a data root may move.
+    """
+    if [Path(p).name for p in first.paths] != [Path(p).name for p in second.paths]:
+        return (
+            f"The runs were tested on different images: {len(first.paths)} beginning with "
+            f"{first.paths[0]}, {len(second.paths)} beginning with {second.paths[0]}."
+        )
+    if not torch.equal(first.targets, second.targets):
+        return (
+            "The runs were tested on images of the same names with different labels, "
+            f"{first.paths[0]} and {second.paths[0]} being the first."
+        )
+    return ""
+
+
 def check_same_images(first: SavedScores, second: SavedScores) -> None:
     """Refuse scores of other images, or of the same ones with other labels.
 
     Raises:
         ValueError: they are.
     """
-    if [Path(p).name for p in first.paths] != [Path(p).name for p in second.paths]:
-        raise ValueError(
-            f"The runs were tested on different images: {len(first.paths)} beginning with "
-            f"{first.paths[0]}, {len(second.paths)} beginning with {second.paths[0]}."
-        )
-    if not torch.equal(first.targets, second.targets):
-        raise ValueError("The runs were tested on the same images with different labels.")
+    if difference := difference_of_images(first, second):
+        raise ValueError(difference)
 
 
 def save_scores(path: str | Path, scores: Tensor, targets: Tensor, paths: Sequence[str]) -> None:

@@ -105,7 +105,7 @@ def test_seeds_may_have_test_images_of_their_own(folder, tmp_path):
     write_run(drawn / "CoOp" / "tiny" / "seed4", "CoOp", 4, 1.0, draw=3)
     with pytest.raises(ValueError, match="seeds 1, 2, 3, 4 were tested on 3 lists of images"):
         compare(load_results(drawn), "CoOp", RESAMPLES)
-    with pytest.raises(ValueError, match="same images with different labels"):
+    with pytest.raises(ValueError, match="images of the same names with different labels"):
         compare(load_results([drawn / "LMPT", folder / "CoOp"]), "CoOp", RESAMPLES)
 
 
