@@ -90,6 +90,7 @@ class LongTailDataset(DatasetBase):
         texts: sentences to train on in place of the images; None unless DATASET.TEXT_AS_IMAGE.
         missing: pictures that are listed but absent, by split ("train", "val", "test").
         clean_names: readable wording of class names, set by subclasses: {name in file: name}.
+        drawn: whether its pictures are drawn here, so that DATASET.DRAW means something.
         seen: of each class, whether training sees its labels; None: it sees them all.
         synonyms: table of synonyms for its captions, set by subclasses; "": that of its own name.
 
@@ -104,11 +105,17 @@ class LongTailDataset(DatasetBase):
 
     clean_names: dict[str, str] = {}
     synonyms = ""
+    drawn = False
     seen: list[bool] | None = None
 
     def __init__(self, cfg: CfgNode, layout: Layout) -> None:
         settings = cfg.DATASET
         check_values(settings, "DATASET")
+        if settings.DRAW != "fixed" and not self.drawn:
+            raise ValueError(
+                f"DATASET.DRAW {settings.DRAW} is for ShapesLT and ShapesLT80, whose pictures are "
+                f"drawn; {type(self).__name__} has fixed ones. Leave it out."
+            )
         check_label_mask(settings)
         check_class_split(settings)
         self.layout, self.pictures_needed = layout, settings.TRAIN_PICTURES

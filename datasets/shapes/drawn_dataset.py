@@ -27,6 +27,8 @@ class DrawnDataset(LongTailDataset):
         spec: what to draw.
     """
 
+    drawn = True
+
     def __init__(self, cfg: CfgNode, spec: ShapesSpec) -> None:
         check_values(cfg.DATASET, "DATASET")
         below = ""

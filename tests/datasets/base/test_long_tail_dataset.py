@@ -105,6 +105,12 @@ def test_dassl_loads_batches(cfg, capsys):
     assert "ListLT in " in capsys.readouterr().out
 
 
+def test_what_is_not_drawn_cannot_be_drawn_for_each_seed(cfg):
+    cfg.DATASET.DRAW = "seed"
+    with pytest.raises(ValueError, match="DRAW seed is for ShapesLT.*ListLT has fixed ones"):
+        ListLT(cfg)
+
+
 def test_class_names_can_be_kept_raw(cfg):
     cfg.DATASET.CLASSNAMES = "raw"
     assert ListLT(cfg).classnames[1] == "dining_table"
