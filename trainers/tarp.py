@@ -116,7 +116,7 @@ class TARPModel(PromptModel):
             learner.global_scale = whole
             if options.ADAPTER:
                 sizes = learner.texts.shape[1], options.ADAPTER, options.ADAPTER_DROPOUT
-                seeds = 2 * self.seed, 2 * self.seed + 1
+                seeds = 2 * self.seed, 2 * self.seed + 1  # of what scores regions, and weighs them
                 learner.adapters = nn.ModuleList(RegionAdapter(*sizes, seed) for seed in seeds)
         elif learner.whole:
             self.scale = whole.to(self.clip.device)
@@ -137,7 +137,7 @@ class TARPModel(PromptModel):
                 margin, fit = (adapter.similarity(regions, a) for adapter, a in pairs)
             else:
                 margin, fit = (regions @ torch.cat(text[:2]).t()).chunk(2, dim=2)
-        # [B, R, K C] each
+        # margin, fit: [B, R, K C]
         is_text = features.mask is not None
         steepness = options.WORD_SCALE if is_text else options.REGION_SCALE
         pooled = region_pool(margin, fit, steepness, features.mask)
